@@ -1,0 +1,75 @@
+"""The error tree: everything that asgiserve raises on purpose.
+
+Who catches what: the command line turns `ConfigError`, `AppLoadError`, `BindError` and `StartupError`
+into one sentence and exit code 3; `serve()` and `run()` raise them bare; a connection's driver turns
+`RemoteProtocolError` into a response; an application sees `LocalProtocolError` and `ClientDisconnected`
+come out of `send()`.
+
+    AsgiserveError
+    ├── ConfigError(ValueError)           a setting's value or combination makes no sense
+    ├── AppLoadError                      the application cannot be imported, or is none
+    ├── BindError(OSError)                an address cannot be bound or listened on
+    ├── StartupError                      the application's lifespan startup failed
+    ├── ShutdownError                     the application's lifespan ended badly
+    ├── LocalProtocolError(RuntimeError)  the application broke a rule of ASGI or HTTP
+    ├── RemoteProtocolError               the peer broke a rule of HTTP; carries the suggested status
+    └── ClientDisconnected(OSError)       the peer is gone; raised by a WebSocket's send()
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AppLoadError",
+    "AsgiserveError",
+    "BindError",
+    "ClientDisconnected",
+    "ConfigError",
+    "LocalProtocolError",
+    "RemoteProtocolError",
+    "ShutdownError",
+    "StartupError",
+]
+
+
+class AsgiserveError(Exception):
+    """The root: `except AsgiserveError` catches all that asgiserve raises on purpose."""
+
+
+class ConfigError(AsgiserveError, ValueError):
+    """A setting has a value, or a combination of values, that makes no sense. Names setting and value."""
+
+
+class AppLoadError(AsgiserveError):
+    """The application could not be imported, or what was found is not an application."""
+
+
+class BindError(AsgiserveError, OSError):
+    """An address could not be bound or listened on. `errno` is the system's, the text names the address."""
+
+
+class StartupError(AsgiserveError):
+    """The application's lifespan startup failed, or took longer than `timeout_lifespan_startup`."""
+
+
+class ShutdownError(AsgiserveError):
+    """The application's lifespan failed while serving or shutting down, or overran its limit."""
+
+
+class LocalProtocolError(AsgiserveError, RuntimeError):
+    """The application broke a rule: the text names the message, the state and what was expected."""
+
+
+class RemoteProtocolError(AsgiserveError):
+    """The peer broke a rule of HTTP.
+
+    `status` is the response that the rule's text suggests; the text is safe to send back to the peer: it
+    never contains a byte of what the peer sent.
+    """
+
+    def __init__(self, text: str, *, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class ClientDisconnected(AsgiserveError, OSError):
+    """The peer is gone. Raised by `send()` where the scope's `spec_version` is 2.4 or later."""
