@@ -29,7 +29,7 @@ class RequestHead:
     """A complete, checked request head. Whoever holds one may trust every part of it."""
 
     method: str
-    """Upper case as it came; a token."""
+    """A token, upper-cased, as ASGI wants it."""
     raw_path: bytes
     """The target's path, exactly as received, without query; of an absolute-form target its path."""
     query: bytes

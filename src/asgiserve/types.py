@@ -1,4 +1,4 @@
-"""Type aliases of the ASGI edge. `Any` is allowed here and at this edge only: messages are the application's dicts."""
+"""Type aliases of the ASGI edge. Messages are the application's dicts, so `Any` is allowed here."""
 
 from __future__ import annotations
 

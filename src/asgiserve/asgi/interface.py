@@ -1,0 +1,62 @@
+"""The two shapes of an ASGI application: `app(scope, receive, send)` and the double callable of ASGI 2.
+
+Called once, when a server starts, by `server/serve.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from asgiserve.errors import AppLoadError
+
+if TYPE_CHECKING:
+    from asgiserve.types import ASGIApplication, Receive, Scope, Send
+
+__all__ = ["as_asgi3"]
+
+
+def as_asgi3(app: Any, interface: str) -> ASGIApplication:
+    """The application in the shape of ASGI 3. `interface` is "auto", "asgi3" or "asgi2".
+
+    Raises AppLoadError if it is not callable at all.
+    """
+    if not callable(app):
+        raise AppLoadError(
+            f"{app!r} is not an ASGI application: it cannot be called with (scope, receive, send)."
+        )
+    if interface == "asgi2" or (interface == "auto" and _is_double_callable(app)):
+        return _Asgi2(app)
+    application: ASGIApplication = app
+    return application
+
+
+def _is_double_callable(app: Any) -> bool:
+    """Whether `app(scope)` is the call that fits, and `app(scope, receive, send)` is not."""
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+        return False
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):
+        return False
+    return _fits(signature, 1) and not _fits(signature, 3)
+
+
+def _fits(signature: inspect.Signature, arguments: int) -> bool:
+    try:
+        signature.bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
+
+
+class _Asgi2:
+    """An ASGI 2 application behind ASGI 3's call."""
+
+    __slots__ = ("_app",)
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope)(receive, send)

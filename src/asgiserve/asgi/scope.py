@@ -1,0 +1,63 @@
+"""The scope of an HTTP exchange: what a checked request head and a connection's facts look like in ASGI.
+
+Called once per request by `connection/`. The rules are those of ASGI's "HTTP Connection Scope".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from asgiserve.events import RequestHead
+    from asgiserve.types import Scope
+
+__all__ = ["HTTP_SPEC_VERSION", "Peer", "http_scope"]
+
+HTTP_SPEC_VERSION: Final = "2.3"
+"""2.4 would promise that `send()` raises after a disconnect, and Starlette then stops listening for
+`http.disconnect`: an idle stream would never end. 2.3 with a silent `send()` is the pair that works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The two ends of a connection as a scope tells them."""
+
+    client: tuple[str, int] | None
+    """Address and port; None on a Unix socket."""
+    server: tuple[str, int | None] | None
+    """Address and port, or the Unix socket's path and None."""
+    scheme: str
+    """"http" or "https"."""
+
+
+def http_scope(head: RequestHead, peer: Peer, *, root_path: str, state: dict[str, Any]) -> Scope:
+    """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own."""
+    raw_path = head.raw_path
+    # RFC 3986 octets that are no UTF-8 have no faithful text; `raw_path` keeps them exactly.
+    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    if root_path and path != root_path and not path.startswith(root_path + "/"):
+        path = root_path + path
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": HTTP_SPEC_VERSION},
+        "http_version": head.http_version,
+        "method": head.method,
+        "scheme": peer.scheme,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": head.query,
+        "root_path": root_path,
+        "headers": head.headers,
+        "client": peer.client,
+        "server": peer.server,
+        "state": state.copy(),
+        # Informational responses and trailers need HTTP/1.1; what is not there is not announced.
+        "extensions": {} if head.http_version == "1.0" else _extensions(),
+    }
+
+
+def _extensions() -> dict[str, dict[str, Any]]:
+    """Fresh dicts, since the application may write into them."""
+    return {"http.response.early_hint": {}, "http.response.trailers": {}}

@@ -1,0 +1,10 @@
+"""Drivers: the only code that moves bytes between a stream and a codec.
+
+The walk of a byte, from the socket to the application and back, goes through five files in one direction:
+
+1. `server/listeners.py` accepts a connection and has a task started for it; `opening.py` makes a stream of it.
+2. `http1.py`, the driver, reads from the stream, and hands the bytes to the codec.
+3. `protocols/http1/codec.py` turns bytes into a request head and body chunks.
+4. `exchange.py` is what the application is given as `receive()` and `send()`; `asgi/` says what a message may be.
+5. `protocols/http1/response.py` turns the response into bytes, and `exchange.py` hands them to the stream.
+"""

@@ -1,0 +1,76 @@
+"""Calling the application: its coroutine runs inline in the driver's task, but in a context of its own.
+
+No task is made for a request. `call_app` drives the application's coroutine by hand, each step inside the
+exchange's `contextvars.Context`, and passes whatever the coroutine yields through to the event loop: futures on
+asyncio, traps on trio. To the loop it looks like any other awaited coroutine.
+
+It tells the exchange two things that nobody else could see: whether the application's own coroutine is running
+right now (`stepping`), and each time that it suspends (`suspended()`): that is how an application that lingers
+after its response is noticed.
+
+Stack dumps of a task stop at the generator below, so the exchange keeps the coroutine for them.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextvars import Context
+
+    from asgiserve.backend import HostTask
+    from asgiserve.types import ASGIApplication, Message, Scope
+
+__all__ = ["call_app"]
+
+
+class _Called(Protocol):
+    """What `call_app` needs of an exchange."""
+
+    coroutine: Any
+    stepping: bool
+
+    def suspended(self) -> None: ...
+    async def receive(self) -> Message: ...
+    async def send(self, message: Message, /) -> None: ...
+
+
+@types.coroutine
+def call_app(
+    app: ASGIApplication, scope: Scope, exchange: _Called, context: Context, host: HostTask
+) -> Generator[Any, Any, None]:
+    """Await `app(scope, receive, send)`, the call and every step of it inside `context`."""
+    run = context.run
+    exchange.stepping = True
+    try:
+        awaitable = run(app, scope, exchange.receive, exchange.send)
+        # A coroutine has send and throw; any other awaitable is driven by its iterator.
+        coroutine: Any = awaitable if hasattr(awaitable, "send") else run(awaitable.__await__)
+        exchange.coroutine = coroutine
+        yielded = run(coroutine.send, None)
+        while True:
+            exchange.stepping = False
+            exchange.suspended()
+            value = error = None
+            try:
+                value = yield yielded
+            except BaseException as caught:
+                error = caught
+            exchange.stepping = True
+            step, argument = (coroutine.send, value) if error is None else (coroutine.throw, error)
+            try:
+                if host.context_replaced():
+                    # A thread calls back by trio.from_thread: trio runs this one step in the thread's
+                    # context, on purpose, and has entered it already.
+                    yielded = step(argument)
+                else:
+                    yielded = run(step, argument)
+            finally:
+                # The exception's traceback holds this frame: without this, each would be a cycle.
+                del error, argument
+    except StopIteration:
+        return
+    finally:
+        exchange.stepping = False

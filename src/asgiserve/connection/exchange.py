@@ -1,0 +1,476 @@
+"""One request with its response on HTTP/1: the `receive()` and `send()` that the application is given.
+
+`receive()` pulls from the connection's codec, and from its stream when the codec has nothing left; `send()` hands
+the response writer's bytes to the stream. There is no queue and no task in between, so back-pressure follows by
+construction in both directions. Made by the driver (`http1.py`), called by the application.
+
+Once the exchange is over, `receive()` says `http.disconnect`, `send()` ignores what it is given, and neither
+touches the stream again: it belongs to the next exchange.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from asgiserve import logs
+from asgiserve.asgi.http import EarlyHint, ResponseMessages, ResponseState, Trailers
+from asgiserve.connection.deadlines import TICK, Reason
+from asgiserve.errors import LocalProtocolError, RemoteProtocolError
+from asgiserve.events import BodyChunk, NeedData, RequestHead, ResponseHead
+from asgiserve.protocols.http1 import ResponseWriter, error_response, informational
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.types import Header, Message
+
+__all__ = ["Exchange", "Over"]
+
+READ_AHEAD: Final = 65_536
+"""Bytes of pipelined requests that are kept while an application waits for a disconnect; then reading stops."""
+
+_PIECE: Final = 131_072
+"""Bytes: more than this goes to the stream in pieces, and each piece that the peer takes moves the deadline for
+the next: a slow client that makes progress is not a stalled one."""
+
+_CONTINUE: Final = informational(100, ())
+
+
+class Over(enum.Enum):
+    """Why an exchange has nothing more to give to the application."""
+
+    ENDED = "the exchange has ended"
+    PEER_LEFT = "the peer has closed or lost the connection"
+    TIMED_OUT = "the peer took too long"
+    OVERRAN = "the request took too long as a whole"
+    REFUSED = "the request's body broke a rule"
+    NOTICE = "the server is stopping"
+
+
+# What the access log says of an exchange that ended before its response: nginx's 499 for a peer that left.
+_STATUS_OF_LOSS: Final = {Over.PEER_LEFT: 499, Over.TIMED_OUT: 408, Over.OVERRAN: 504}
+
+
+class Exchange:
+    """One request with its response."""
+
+    __slots__ = (
+        "_body_given",
+        "_connection",
+        "_continued",
+        "_counted",
+        "_disconnects",
+        "_messages",
+        "_receiving",
+        "_started_at",
+        "_trailers",
+        "body_bytes",
+        "completed",
+        "context",
+        "coroutine",
+        "failed",
+        "head",
+        "head_sent",
+        "held",
+        "lingers",
+        "may_go_on",
+        "over",
+        "returned",
+        "scope",
+        "status",
+        "stepping",
+        "writer",
+    )
+
+    def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
+        service = connection.service
+        self.head = head
+        self.context = service.context.copy()
+        self.writer = ResponseWriter(head, service.default_fields)
+        self._connection = connection
+        self._messages = ResponseMessages()
+        self._body_given = False
+        self._continued = not head.expects_continue
+        self._counted = False
+        self._disconnects = 0
+        self._receiving: anyio.CancelScope | None = None
+        self._trailers: Sequence[Header] = ()
+        self._started_at = service.clock() if service.access_log else 0.0
+        self.status = 0
+        self.body_bytes = 0
+        self.held = False
+        """The response's head has been checked and waits for the first body message."""
+        self.head_sent = False
+        self.completed = False
+        """The whole response has been sent, by the application or in its place."""
+        self.may_go_on = False
+        """The response allows another request on this connection."""
+        self.over: Over | None = None
+        self.failed = False
+        """The application raised, and its error has been logged."""
+        self.lingers = False
+        """The application goes on after its response; the connection does not wait for it."""
+        self.returned: anyio.Event | None = None
+        """With a task per request: the application has returned, or lingers."""
+        self.coroutine: Any = None
+        self.stepping = False
+        self.scope: anyio.CancelScope | None = None
+        """The request's own cancel scope, where a setting asks for one."""
+
+    # --- what the application calls ---
+
+    async def receive(self) -> Message:
+        """ASGI's `receive()`. What is ready is returned without a checkpoint."""
+        if self.over is not None:
+            return await self._disconnected()
+        if not self._connection.codec.body_complete:
+            return await self._receive_body()
+        if not self._body_given:
+            self._body_given = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return await self._receive_disconnect()
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send()`. Raises LocalProtocolError; never because the peer is gone (see `spec_version`)."""
+        event = self._messages.advance(message)
+        kind = type(event)
+        if kind is BodyChunk:
+            await self._send_body(event)  # type: ignore[arg-type]
+        elif kind is ResponseHead:
+            await self._send_head(event)  # type: ignore[arg-type]
+        elif event is None:
+            await checkpoint()
+        elif isinstance(event, EarlyHint):
+            await self._send_early_hint(event)
+        elif isinstance(event, Trailers):
+            await self._send_trailers(event)
+
+    # --- what the driver and the watcher call ---
+
+    def enter(self) -> None:
+        """Count as in flight, until the response is complete or the application has returned."""
+        self._counted = True
+        self._connection.service.in_flight += 1
+
+    def leave(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._connection.service.in_flight -= 1
+
+    def suspended(self) -> None:
+        """The application's own coroutine has suspended."""
+        if self.completed:
+            if not self.lingers:
+                self.lingers = True
+                self._connection.service.lingering.add(self)
+                if self.returned is None:
+                    self._connection.hand_over(self)
+                else:
+                    self.returned.set()
+        elif self.held:
+            self._arm_flush()
+
+    def end(self, why: Over) -> None:
+        """Nothing more comes for the application: wake whoever waits in `receive()`."""
+        if self.over is None:
+            self.over = why
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    async def let_go(self) -> None:
+        """Take the stream back: from here on, neither `receive()` nor `send()` of this exchange touch it."""
+        self.end(Over.ENDED)
+        self._messages.end()
+        reading = self._connection.reading
+        if reading.taken:
+            await reading.take()
+            reading.free()
+
+    async def flush(self) -> None:
+        """Send the head that is held back: the body does not come soon."""
+        if self.held and not self.completed:
+            await self._write(self._take_head())
+
+    async def answer(self, status: int) -> None:
+        """Answer in the application's place; only while nothing of its own response is on the wire."""
+        self.held = False
+        self._messages.end()
+        self.status = status
+        service = self._connection.service
+        self.head_sent = True
+        await self._write(
+            error_response(
+                status,
+                service.default_fields,
+                service.date(),
+                head_only=self.head.method == "HEAD",
+                retry_after=1 if status == 503 else None,
+            )
+        )
+        self._complete()
+
+    @property
+    def path(self) -> str:
+        """The path as received, for log lines."""
+        return self.head.raw_path.decode("ascii")
+
+    @property
+    def cut_needs_reset(self) -> bool:
+        """Whether closing alone would make an incomplete response look complete (RFC 9112 8)."""
+        return self.head.http_version == "1.0" and self.writer.content_length is None
+
+    def log_access(self) -> None:
+        """Write the exchange's line, in the exchange's own context."""
+        if not self._connection.service.access_log:
+            return
+        if self._connection.broken or not self.completed:
+            self.status = self.status if self.over is None else _STATUS_OF_LOSS.get(self.over, self.status)
+        if self.stepping:
+            logs.log_access(self._access_record())  # inside that context already
+        else:
+            self.context.run(logs.log_access, self._access_record())
+
+    def _access_record(self) -> logs.AccessRecord:
+        connection, head = self._connection, self.head
+        target = head.raw_path + b"?" + head.query if head.query else head.raw_path
+        return logs.AccessRecord(
+            connection.client_name,
+            head.method,
+            target.decode("ascii"),
+            head.http_version,
+            self.status,
+            self.body_bytes,
+            connection.service.clock() - self._started_at,
+        )
+
+    # --- the request's side ---
+
+    async def _receive_body(self) -> Message:
+        connection = self._connection
+        reading = connection.reading
+        if reading.taken:
+            await reading.take()
+        else:
+            # Nothing of a body is taken inside a cancelled scope: Starlette's is_disconnected() calls
+            # receive() in one, and would throw the message away.
+            await checkpoint_if_cancelled()
+            reading.taken = True
+        try:
+            if not self._continued:
+                self._continued = True
+                if not self.head_sent:
+                    await self._write(_CONTINUE)
+            while self.over is None and not connection.codec.body_complete:
+                event = connection.codec.next_body()
+                if not isinstance(event, NeedData):
+                    self._body_given = not event.more
+                    return {"type": "http.request", "body": event.data, "more_body": event.more}
+                await self._read_more(Reason.BODY, connection.service.timeouts.body)
+        except RemoteProtocolError as error:
+            await self._refuse(error)
+        finally:
+            reading.free()
+        return await self.receive()
+
+    async def _receive_disconnect(self) -> Message:
+        connection = self._connection
+        if connection.stream.peer_closed():
+            self.over = Over.PEER_LEFT
+            return await self._disconnected()
+        await connection.reading.take()
+        try:
+            while self.over is None:
+                if connection.codec.buffered < READ_AHEAD:
+                    await self._read_more(None, 0.0)
+                else:
+                    await self._wait_without_reading()
+        finally:
+            connection.reading.free()
+        return await self._disconnected()
+
+    async def _read_more(self, reason: Reason | None, seconds: float) -> None:
+        """Feed the codec once. The wait is a scope of its own, which `end` and `let_go` cancel."""
+        connection = self._connection
+        data = b""
+        with anyio.CancelScope() as self._receiving:
+            if reason is not None:
+                connection.deadlines.arm(reason, connection.service.clock() + seconds)
+            try:
+                data = await connection.stream.receive()
+            except (EndOfStream, BrokenResourceError, ClosedResourceError):
+                self.over = self.over or Over.PEER_LEFT
+            finally:
+                if reason is not None:
+                    connection.deadlines.disarm(reason)
+                self._receiving = None
+        if data:
+            connection.codec.receive_data(data)
+
+    async def _wait_without_reading(self) -> None:
+        """The buffer is full: the watcher asks for the peer's FIN instead of a read that would find it."""
+        self._connection.poll_soon()
+        with anyio.CancelScope() as self._receiving:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._receiving = None
+
+    async def _refuse(self, error: RemoteProtocolError) -> None:
+        """The body broke a rule of HTTP: answer at once, whatever the application may still want to say."""
+        self.over = Over.REFUSED
+        self._connection.log_refusal(error)
+        if not self.head_sent:
+            await self.answer(error.status)
+
+    async def _disconnected(self) -> Message:
+        # A loop that calls receive() until something else comes must not hold the event loop for ever.
+        if self._disconnects >= 2:
+            await checkpoint()
+        self._disconnects += 1
+        return {"type": "http.disconnect"}
+
+    # --- the response's side ---
+
+    async def _send_head(self, event: ResponseHead) -> None:
+        writer = self.writer
+        try:
+            writer.begin(event, self._connection.service.date())
+        except LocalProtocolError:
+            # Nothing of it is on the wire: an error middleware may still begin a clean response.
+            self._messages.retract_start()
+            raise
+        self.status = event.status
+        if writer.content_length is None:
+            # A stream: clients see the head before the first event.
+            await self._write(self._take_head())
+            return
+        self.held = True
+        if not self.stepping:
+            self._arm_flush()
+
+    async def _send_body(self, chunk: BodyChunk) -> None:
+        data = chunk.data
+        if self.held:
+            head = self.writer.head(close=self._connection.must_close())
+            buffers = self.writer.body(data, chunk.more)
+            # Only now: had the body not fitted its length, nothing would be on the wire.
+            self._head_goes_out()
+            self.body_bytes = len(data)
+            await self._write(head, *buffers)
+        else:
+            buffers = self.writer.body(data, chunk.more)
+            self.body_bytes += len(data)
+            if buffers:
+                await self._write(*buffers)
+        if not chunk.more and self._messages.state is ResponseState.COMPLETE:
+            self._complete()
+        elif chunk.more:
+            # Fairness: an application that only ever sends still lets others run.
+            await checkpoint()
+
+    async def _send_early_hint(self, event: EarlyHint) -> None:
+        # Behind the final head, or to a client of HTTP/1.0, there is no place for it on the wire.
+        if not self.head_sent and self.head.http_version != "1.0" and event.links:
+            await self._write(informational(103, [(b"link", link) for link in event.links]))
+        await checkpoint()
+
+    async def _send_trailers(self, event: Trailers) -> None:
+        self._trailers = [*self._trailers, *event.headers]
+        if event.more:
+            await checkpoint()
+            return
+        # RFC 9110 6.5.1: a peer that has not said so may throw trailer fields away, or stumble over them.
+        wanted = any(name == b"te" and b"trailers" in value.lower() for name, value in self.head.headers)
+        await self._write(self.writer.trailers(self._trailers if wanted else ()))
+        self._complete()
+
+    def _take_head(self) -> bytes:
+        head = self.writer.head(close=self._connection.must_close())
+        self._head_goes_out()
+        return head
+
+    def _head_goes_out(self) -> None:
+        self.held = False
+        self.head_sent = True
+        self.may_go_on = self.writer.keep_alive
+
+    def _arm_flush(self) -> None:
+        connection = self._connection
+        connection.deadlines.arm(Reason.FLUSH, connection.service.clock() + TICK)
+
+    async def _write(self, *buffers: bytes) -> None:
+        """Hand bytes to the stream, one writer at a time; nothing happens if the peer is gone."""
+        connection = self._connection
+        writing = connection.writing
+        if writing.taken:
+            await writing.take()
+        writing.taken = True
+        try:
+            if connection.broken:
+                await checkpoint()
+            elif len(buffers) == 1 and len(buffers[0]) <= _PIECE:
+                await self._write_piece(buffers)
+            elif sum(map(len, buffers)) <= _PIECE:
+                # One packet: copying this much costs less than a second system call.
+                await self._write_piece((b"".join(buffers),))
+            else:
+                for piece in _pieces(buffers):
+                    await self._write_piece(piece)
+        finally:
+            writing.free()
+
+    async def _write_piece(self, piece: Sequence[bytes]) -> None:
+        connection = self._connection
+        if connection.broken:
+            return
+        deadlines = connection.deadlines
+        deadlines.arm(Reason.WRITE, connection.service.clock() + connection.service.timeouts.write)
+        try:
+            if len(piece) == 1:
+                await connection.stream.send(piece[0])
+            else:
+                await connection.stream.send_buffers(piece)
+        except (BrokenResourceError, ClosedResourceError):
+            self._lost()
+        finally:
+            deadlines.disarm(Reason.WRITE)
+
+    def _lost(self) -> None:
+        """Writing has failed: the peer is gone for good."""
+        self._connection.broken = True
+        if self.over is None or self.over is Over.NOTICE:
+            self.end(Over.PEER_LEFT)
+
+    def _complete(self) -> None:
+        """The kernel has the whole response, or the peer is gone and it never will."""
+        self.completed = True
+        self.over = self.over or Over.ENDED
+        self.leave()
+        self.log_access()
+        if self.coroutine is not None and not self.stepping:
+            # A task of the application's has completed it, while the application itself is suspended.
+            self.suspended()
+
+
+def _pieces(buffers: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """The same bytes in lists of at most `_PIECE` bytes each; large buffers are cut, never copied."""
+    piece: list[bytes] = []
+    room = _PIECE
+    for buffer in buffers:
+        view = memoryview(buffer)
+        while view:
+            # ByteStream says bytes; the streams take any buffer, and slicing a view copies nothing.
+            piece.append(cast("bytes", view[:room]))
+            taken = min(room, len(view))
+            view, room = view[taken:], room - taken
+            if not room:
+                yield piece
+                piece, room = [], _PIECE
+    if piece:
+        yield piece

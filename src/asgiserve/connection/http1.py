@@ -1,0 +1,335 @@
+"""The driver of an HTTP/1 connection: reads heads, has the application called for each, ends the connection well.
+
+One task *leads* a connection. It reads a request head, calls the application inline, settles what is left of the
+exchange and reads the next head. When an application suspends although its response is complete (a background
+task, the exit of a dependency), it keeps the task, and a new one leads from there: the next request never waits.
+
+    lead():  [settle the last exchange] ─► next head ─► call the application ─► settle ─► next head …
+                                              │                │                   │
+                                              │                └ lingers: a new lead() takes over
+                                              └ nothing more ──────────────────────┴► close
+
+One cancel scope surrounds the leading task. It is cancelled only while the connection waits for a head, never while
+an application runs: a running application whose peer is too slow loses the stream instead.
+
+Called by `opening.py`, the watcher (`deadline_passed`) and the stopping task (`drain`, `notify`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
+from anyio.lowlevel import checkpoint
+
+from asgiserve import logs
+from asgiserve.backend import host_task
+from asgiserve.connection.closing import close_after_drain, close_now
+from asgiserve.connection.deadlines import TICK, Deadlines, Reason
+from asgiserve.connection.exchange import Exchange, Over
+from asgiserve.connection.running import run_exchange
+from asgiserve.connection.turn import Turn
+from asgiserve.errors import RemoteProtocolError
+from asgiserve.events import NeedData, RequestHead
+from asgiserve.protocols.http1 import Http1Codec, error_response
+
+if TYPE_CHECKING:
+    from asgiserve.asgi.scope import Peer
+    from asgiserve.backend import HostTask
+    from asgiserve.connection.service import Service
+    from asgiserve.streams import Stream
+
+__all__ = ["Http1Connection"]
+
+
+class Phase(enum.Enum):
+    """What a connection is doing."""
+
+    OPENED = "nothing yet"
+    IDLE = "waiting for the first byte of a request"
+    HEAD = "waiting for the rest of a request head"
+    RUNNING = "an exchange is going on, or the connection is being closed"
+
+
+class Close(enum.Enum):
+    """How a connection is to end."""
+
+    AT_ONCE = "both sides know that nothing more comes"
+    DRAIN = "the peer may still be sending: let it read our answer first"
+    RESET = "the response is incomplete, and only a reset shows it"
+
+
+_REFUSAL_SECONDS: Final = 2.0
+"""How long a refusal may take that is written after the connection's scope was cancelled."""
+
+
+class Http1Connection:
+    """One HTTP/1 connection, from its first byte to its last."""
+
+    __slots__ = (
+        "_close",
+        "_expired",
+        "_idle_since",
+        "_last",
+        "_leader",
+        "_phase",
+        "_scope",
+        "broken",
+        "client_name",
+        "codec",
+        "deadlines",
+        "exchange",
+        "peer",
+        "reading",
+        "service",
+        "stream",
+        "writing",
+    )
+
+    def __init__(self, service: Service, stream: Stream, peer: Peer) -> None:
+        self.service = service
+        self.stream = stream
+        self.peer = peer
+        self.client_name = "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}"
+        self.codec = Http1Codec(service.limits, engine=service.http.http)
+        self.deadlines = Deadlines(service.watcher)
+        self.reading = Turn()
+        self.writing = Turn()
+        self.broken = False
+        """Writing has failed: nothing more can reach the peer."""
+        self._phase = Phase.OPENED
+        self._close = Close.AT_ONCE
+        self.exchange: Exchange | None = None
+        """The exchange that is going on."""
+        self._expired: Reason | None = None
+        self._idle_since = service.clock()
+        self._last = False
+        """Whatever is answered next is the last."""
+        self._leader: HostTask | None = None
+        self._scope: anyio.CancelScope | None = None
+
+    # --- the leading task ---
+
+    async def serve(self) -> None:
+        """Serve the connection from its first byte on."""
+        self.service.connections.add(self)
+        await self._lead(None)
+
+    def hand_over(self, exchange: Exchange) -> None:
+        """The application of this exchange lingers in the leading task: another task leads from here."""
+        self._leader = None
+        self.service.spawn(self._lead, exchange)
+
+    async def _lead(self, unsettled: Exchange | None) -> None:
+        """Lead the connection until it is closed or handed over."""
+        self._leader = host = host_task()
+        try:
+            leading = await self._lead_in_scope(unsettled, host)
+            while leading:
+                leading = await self._lead_in_scope(None, host)
+        finally:
+            if self._leader is host:
+                # Closed by now, or cancelled: the descriptor must not outlive the task that owns it.
+                self.stream.abort()
+                self.service.release(self)
+
+    async def _lead_in_scope(self, unsettled: Exchange | None, host: HostTask) -> bool:
+        """Whether this task has to lead on, in a new scope: the last one was cancelled by a deadline."""
+        with anyio.CancelScope() as self._scope:
+            while unsettled is None or await self._settle(unsettled):
+                unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
+                head = await self._next_head()
+                if head is None:
+                    break
+                unsettled = self.exchange = Exchange(self, head)
+                await run_exchange(self, unsettled, host)
+                if unsettled.lingers and unsettled.returned is None:
+                    return False
+            await self._end()
+            return False
+        return await self._after_deadline()
+
+    # --- between exchanges ---
+
+    async def _next_head(self) -> RequestHead | None:
+        """The next request's head; None if the connection is to be closed."""
+        codec = self.codec
+        if codec.buffered:
+            # Fairness: a peer that pipelines does not keep the others waiting.
+            await checkpoint()
+        try:
+            head = codec.next_head()
+            while isinstance(head, NeedData):
+                if self._last and not codec.head_begun:
+                    return None
+                self._await_head()
+                codec.receive_data(await self.stream.receive())
+                if self._expired is not None:
+                    # The bytes won a race with the deadline: our scope is cancelled, and an application
+                    # must not run in it. This leaves the scope; the bytes are safe in the codec.
+                    await checkpoint()
+                head = codec.next_head()
+        except RemoteProtocolError as error:
+            await self._refuse(error)
+            return None
+        except (EndOfStream, BrokenResourceError, ClosedResourceError):
+            return None
+        if self._phase is not Phase.RUNNING:
+            self.deadlines.disarm(Reason.IDLE)
+            self.deadlines.disarm(Reason.HEAD)
+            self._phase = Phase.RUNNING
+        return head
+
+    def _await_head(self) -> None:
+        """Enter the phase that fits what has come of the next head, with its deadline."""
+        service, deadlines = self.service, self.deadlines
+        if self.codec.head_begun:
+            if self._phase is not Phase.HEAD:
+                # Absolute, from the first byte on: a byte a second must not keep a head open.
+                self._phase = Phase.HEAD
+                deadlines.disarm(Reason.IDLE)
+                deadlines.arm(Reason.HEAD, service.clock() + service.timeouts.head)
+        elif self._phase is not Phase.IDLE:
+            self._phase = Phase.IDLE
+            self._idle_since = now = service.clock()
+            seconds = service.timeouts.linger if service.draining else service.timeouts.keep_alive
+            deadlines.arm(Reason.IDLE, now + seconds)
+
+    async def _refuse(self, error: RemoteProtocolError) -> None:
+        """Answer a head that breaks a rule. Nothing more is read from this connection."""
+        self._phase = Phase.RUNNING
+        self.deadlines.disarm_all()
+        self.log_refusal(error)
+        service = self.service
+        try:
+            await self.stream.send(error_response(error.status, service.default_fields, service.date()))
+        except (BrokenResourceError, ClosedResourceError):
+            self.broken = True
+        self._close = Close.DRAIN
+
+    def log_refusal(self, error: RemoteProtocolError) -> None:
+        """Tell the operator what the peer did wrong."""
+        logs.log_refusal(self.client_name, error.status, str(error))
+
+    # --- after an exchange ---
+
+    async def _settle(self, exchange: Exchange) -> bool:
+        """Finish what the application left; whether the connection may go on with another request."""
+        await exchange.let_go()
+        self.deadlines.disarm_all()
+        if not exchange.completed:
+            await self._complete(exchange)
+        if not exchange.may_go_on or self.broken:
+            if self._close is Close.AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
+                self._close = Close.DRAIN
+            return False
+        if not self.codec.body_complete and not self.codec.discard_body():
+            self._close = Close.DRAIN
+            return False
+        self.codec.next_request()
+        return True
+
+    async def _complete(self, exchange: Exchange) -> None:
+        """The application has returned and its response is not complete: say so to whoever can hear it."""
+        if not exchange.head_sent and not self.broken:
+            if not exchange.failed and exchange.over is Over.ENDED:
+                logs.log_app_fault(exchange.head.method, exchange.path, "without starting a response")
+            await exchange.answer(504 if exchange.over is Over.OVERRAN else 500)
+            return
+        if not exchange.failed and exchange.over is Over.ENDED:
+            logs.log_app_fault(exchange.head.method, exchange.path, "without completing its response")
+        exchange.log_access()
+        self._close = Close.RESET if exchange.cut_needs_reset else Close.AT_ONCE
+
+    async def _end(self) -> None:
+        """Close, in the way that was found to fit."""
+        self._phase = Phase.RUNNING
+        self.deadlines.disarm_all()
+        if self._close is Close.DRAIN and not self.broken:
+            await close_after_drain(self.stream)
+        elif self._close is Close.AT_ONCE:
+            await close_now(self.stream, secure=self.peer.scheme == "https")
+
+    # --- what others tell the connection; none of it awaits anything ---
+
+    def must_close(self) -> bool:
+        """Whether the response that is about to be sent has to be the last one."""
+        return self._last or self.service.draining or not self.codec.body_arrived
+
+    def deadline_passed(self, reason: Reason) -> None:
+        """What the watcher calls. Waiting for a head: end that wait. Application running: cut its stream."""
+        exchange = self.exchange
+        if reason in (Reason.IDLE, Reason.HEAD):
+            self._expire(reason)
+        elif exchange is None:
+            return
+        elif reason in (Reason.BODY, Reason.WRITE):
+            self.broken = True
+            exchange.end(Over.TIMED_OUT)
+            self.stream.abort()
+        elif reason is Reason.REQUEST:
+            exchange.end(Over.OVERRAN)
+            if exchange.scope is not None:
+                exchange.scope.cancel()
+        elif reason is Reason.FLUSH:
+            self.service.spawn(exchange.flush)
+        elif reason is Reason.POLL:
+            self._poll(exchange)
+
+    def poll_soon(self) -> None:
+        """Ask at the watcher's next ticks whether the peer has gone."""
+        self.deadlines.arm(Reason.POLL, self.service.clock() + TICK)
+
+    def drain(self, now: float) -> None:
+        """The server stops: whoever has idled for longer than the linger goes now, the others when it ends.
+
+        Closing all idle connections at once would fail the requests that are on their way to us.
+        """
+        linger = self.service.timeouts.linger
+        if self._phase is Phase.HEAD:
+            self.deadlines.arm(Reason.HEAD, now + linger)
+        elif self._phase is not Phase.RUNNING:
+            if now - self._idle_since >= linger:
+                self._expire(Reason.IDLE)
+            else:
+                self.deadlines.arm(Reason.IDLE, now + linger)
+
+    def notify(self) -> None:
+        """The server stops: the running application is told `http.disconnect`."""
+        if self.exchange is not None:
+            self.exchange.end(Over.NOTICE)
+
+    def _poll(self, exchange: Exchange) -> None:
+        if exchange.completed:
+            return
+        if not self.stream.peer_closed():
+            self.poll_soon()
+            return
+        exchange.end(Over.PEER_LEFT)
+        if self.service.http.cancel_on_disconnect and exchange.scope is not None:
+            exchange.scope.cancel()
+
+    def _expire(self, reason: Reason) -> None:
+        self._expired = reason
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _after_deadline(self) -> bool:
+        """A wait for a head was ended. Whether the connection leads on after all."""
+        expired, self._expired = self._expired, None
+        if expired is Reason.HEAD:
+            with anyio.move_on_after(_REFUSAL_SECONDS):
+                await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
+            await self._end()
+            return False
+        self._last = True
+        if not self.codec.buffered:
+            # A request may have arrived in this very moment: closing now would lose it.
+            try:
+                self.codec.receive_data(self.stream.receive_nowait())
+            except (WouldBlock, EndOfStream, BrokenResourceError, ClosedResourceError):
+                await self._end()
+                return False
+        return True

@@ -1,0 +1,124 @@
+"""What all connections of one server share: what they serve, by which rules, and the count of what is going on.
+
+Made by `server/serve.py`, read by everything in `connection/`, and by `server/stopping.py`, which turns it from
+serving to draining.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from asgiserve import logs
+from asgiserve.backend import clock
+from asgiserve.connection.dates import HttpDate
+from asgiserve.connection.deadlines import Watcher
+from asgiserve.connection.guard import guarded
+from asgiserve.connection.stacks import stack_of
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+    from anyio.abc import TaskGroup
+
+    from asgiserve.config import Http, Limits, Timeouts
+    from asgiserve.connection.exchange import Exchange
+    from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.protocols.http1 import DefaultFields
+    from asgiserve.types import ASGIApplication
+
+__all__ = ["Service"]
+
+
+class Service:
+    """One server's application, settings and counters. Everything in it belongs to one event loop."""
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        *,
+        root_path: str,
+        http: Http,
+        limits: Limits,
+        timeouts: Timeouts,
+        default_fields: DefaultFields,
+        access_log: bool,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self.app = app
+        self.root_path = root_path
+        self.http = http
+        self.limits = limits
+        self.timeouts = timeouts
+        self.default_fields = default_fields
+        self.ssl_context = ssl_context
+        self.access_log = access_log and logs.access_enabled()
+        self.context: Context
+        """The context that each exchange runs in a copy of: the lifespan's at `startup.complete`."""
+        self.state: dict[str, Any] = {}
+        """The lifespan's state."""
+        self.clock = clock()
+        self.cancelled_class = anyio.get_cancelled_exc_class()
+        self._date = HttpDate() if http.date_header else None
+
+        self.connections: set[Http1Connection] = set()
+        self.in_flight = 0
+        """Exchanges whose response is not complete."""
+        self.tasks = 0
+        """Connections, and applications that outlive theirs."""
+        self.handshakes: set[anyio.CancelScope] = set()
+        """TLS handshakes that are going on."""
+        self.draining = False
+        """Set at a stop: every response says `Connection: close`."""
+        self.lingering: set[Exchange] = set()
+        """Exchanges whose application goes on after its response."""
+        self.slots = None if limits.connections is None else anyio.Semaphore(limits.connections)
+        """How many more connections may be accepted."""
+        self.watcher = Watcher(self.connections, self.clock)
+        self._group: TaskGroup
+        self._driver_context: Context
+
+    def open(self, group: TaskGroup, *, context: Context, driver_context: Context) -> None:
+        """Serve in this group. `driver_context` is what drivers run in: an application's never is."""
+        self._group = group
+        self.context = context
+        self._driver_context = driver_context
+
+    def date(self) -> bytes | None:
+        """The value of the Date field, unless it is switched off."""
+        return None if self._date is None else self._date()
+
+    def spawn(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Run `body(*args)` in a guarded task of the connections group, in a clean context."""
+        self.tasks += 1
+        self._driver_context.copy().run(self._group.start_soon, self._counted, body, *args)
+
+    async def _counted(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        try:
+            await guarded(body, *args)
+        finally:
+            self.tasks -= 1
+
+    def release(self, connection: Http1Connection | None) -> None:
+        """An accepted connection is gone, or never came to be."""
+        if connection is not None:
+            self.connections.discard(connection)
+        if self.slots is not None:
+            self.slots.release()
+
+    def log_unstoppable(self) -> None:
+        """Name the applications that still run, and where they are."""
+        for exchange in [*self.lingering, *(one.exchange for one in self.connections)]:
+            if exchange is not None and exchange.coroutine is not None:
+                logs.log_unstoppable(exchange.head.method, exchange.path, stack_of(exchange.coroutine))
+
+    def is_ours(self, error: BaseException) -> bool:
+        """Whether an exception out of an application is our own cancellation.
+
+        Exactly when it is the loop's cancellation class and a scope around us is cancelled. Anything else,
+        SystemExit and a foreign CancelledError included, is the application's own error.
+        """
+        return isinstance(error, self.cancelled_class) and anyio.current_effective_deadline() == float("-inf")

@@ -1,0 +1,231 @@
+"""From "module:attribute" to the application object.
+
+`load()` is called by the command line and by `run()`, inside the running event loop, so that an
+application may make its locks and groups at import. Whatever goes wrong becomes an `AppLoadError` whose
+text says what was looked for, where, and what to write instead. If the application's own code raised,
+that exception is the error's `__cause__`, its traceback cut down to the application's frames; otherwise
+there is no cause.
+
+Whether the application speaks ASGI 3 or ASGI 2 is not asked here; only what is certainly neither is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from asgiserve.errors import AppLoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from asgiserve.types import ASGIApplication
+
+__all__ = ["load"]
+
+USUAL_NAMES = ("app", "application", "api")
+"""What applications are called in most projects; tried only to make a suggestion."""
+
+
+def load(target: str, *, app_dir: str = "", factory: bool = False) -> ASGIApplication:
+    """The application that `target` names; with `factory`, what the callable that it names returns.
+
+    `app_dir` is put first in `sys.path`; empty means the current directory. Raises AppLoadError.
+    """
+    directory = _put_first(app_dir)
+    module_name, colon, attributes = target.partition(":")
+    if not colon or not module_name or not attributes:
+        raise AppLoadError(_wrong_form(target, directory))
+    module = _module(module_name, attributes, directory)
+    found = _attribute(module, module_name, attributes)
+    if factory:
+        found = _made_by(found, target)
+        _check(found, f"what {target} returned")
+    else:
+        _refuse_factory(found, target)
+        _check(found, target)
+    return cast("ASGIApplication", found)
+
+
+# --- finding ----------------------------------------------------------------------------------
+
+
+def _put_first(app_dir: str) -> str:
+    directory = os.path.abspath(app_dir)
+    if not os.path.isdir(directory):
+        raise AppLoadError(f"the directory to import from does not exist: {directory}")
+    if sys.path[:1] != [directory]:
+        sys.path.insert(0, directory)
+    return directory
+
+
+def _wrong_form(target: str, directory: str) -> str:
+    example = f"{target.strip(':') or 'module'}:app"
+    if ":" not in target:
+        example = f"{target}:{_usual_name(target) or 'app'}"
+    return f"{target!r} does not name an application: write module:attribute, for example {example}"
+
+
+def _usual_name(module_name: str) -> str | None:
+    """The usual name of an application that the module has, if the module can be imported at all."""
+    try:
+        module = importlib.import_module(module_name)
+    except Exception:  # the module's own trouble is told when it is asked for by its right name
+        return None
+    return next((name for name in USUAL_NAMES if callable(getattr(module, name, None))), None)
+
+
+def _module(name: str, attributes: str, directory: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        trace = _application_frames(error.__traceback__)
+        # An import that failed before any line of the application ran is one that we asked for.
+        if trace is None and isinstance(error, (ModuleNotFoundError, TypeError, ValueError)):
+            raise AppLoadError(_no_module(name, attributes, directory, error)) from None
+        raise AppLoadError(f"importing {name} failed: {_summary(error)}") from error.with_traceback(trace)
+
+
+def _no_module(name: str, attributes: str, directory: str, error: Exception) -> str:
+    if "/" in name or name.startswith(".") or name.endswith(".py"):
+        as_module = name.removesuffix(".py").strip("./").replace("/", ".")
+        return (
+            f"{name!r} is not the name of a module; write {as_module}:{attributes}, and --app-dir if needed"
+        )
+    missing = (error.name if isinstance(error, ModuleNotFoundError) else None) or name
+    part = "" if missing == name else f" (for {name})"
+    where = f"looked in {directory} and the rest of sys.path"
+    return f"there is no module {missing!r}{part}: {where}; --app-dir names another directory"
+
+
+def _attribute(module: ModuleType, module_name: str, attributes: str) -> Any:
+    found: Any = module
+    path = module_name
+    for position, name in enumerate(attributes.split(".")):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise AppLoadError(f"{path} has no {name!r}{_nearest(found, name)}") from None
+        path += (":" if position == 0 else ".") + name
+    return found
+
+
+def _nearest(owner: Any, name: str) -> str:
+    names = [each for each in dir(owner) if not each.startswith("_")]
+    near = difflib.get_close_matches(name, names, n=3)
+    if not near and isinstance(owner, ModuleType):
+        near = [each for each in USUAL_NAMES if each in names]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+# --- judging ----------------------------------------------------------------------------------
+
+
+def _made_by(found: Any, target: str) -> Any:
+    if not callable(found):
+        raise AppLoadError(f"{target} is {_kind(found)}, not a callable that makes an application")
+    if not _accepts(found, 0):
+        raise AppLoadError(
+            f"{target} has required parameters, a factory has none;"
+            " if it is the application itself, leave --factory out"
+        )
+    if inspect.iscoroutinefunction(found):
+        raise AppLoadError(f"{target} is a coroutine function: a factory must be a plain one")
+    try:
+        return found()
+    except Exception as error:
+        trace = _application_frames(error.__traceback__)
+        text = f"the factory {target} failed: {_summary(error)}"
+        raise AppLoadError(text) from error.with_traceback(trace)
+
+
+def _refuse_factory(found: Any, target: str) -> None:
+    if not callable(found) or _accepts(found, 20) or not _accepts(found, 0):
+        return  # what takes any number of arguments may be anything; what needs some is no factory
+    if inspect.isclass(found):
+        raise AppLoadError(
+            f"{target} is a class, not an instance of it: name an instance, or use --factory to have one made"
+        )
+    raise AppLoadError(f"{target} takes no arguments, so it seems to make the application: use --factory")
+
+
+def _check(found: Any, what: str) -> None:
+    objection = _objection(found)
+    if objection is not None:
+        raise AppLoadError(f"{what} {objection}")
+
+
+def _objection(found: Any) -> str | None:
+    """Why this is certainly not an ASGI application; None if it may be one."""
+    if isinstance(found, ModuleType):
+        name = next((name for name in USUAL_NAMES if callable(getattr(found, name, None))), "app")
+        return f"is a module: name the application in it, for example {found.__name__}:{name}"
+    if inspect.iscoroutine(found):
+        found.close()  # or Python warns that it was never awaited
+    if not callable(found):
+        return f"is {_kind(found)}, which is not callable; an ASGI application is"
+    if _is_wsgi(found):
+        return (
+            f"is a WSGI application ({_kind(found)}), and asgiserve speaks ASGI:"
+            " wrap it, for example with a2wsgi.WSGIMiddleware"
+        )
+    if not _accepts(found, 3) and not _accepts(found, 1):
+        return f"is {_kind(found)} that cannot be called with scope, receive and send"
+    return None
+
+
+def _is_wsgi(found: Any) -> bool:
+    names = [name.strip("_") for name in _parameters(found)]
+    return hasattr(found, "wsgi_app") or names[:2] == ["environ", "start_response"]
+
+
+def _parameters(found: Callable[..., Any]) -> list[str]:
+    try:
+        return list(inspect.signature(found).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def _accepts(found: Callable[..., Any], count: int) -> bool:
+    """Whether a call with `count` positional arguments can work; True where Python cannot tell."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+# --- telling ----------------------------------------------------------------------------------
+
+
+def _application_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the application's first frame on: the import system and this file are left out."""
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module != __name__ and module.partition(".")[0] != "importlib":
+            return trace
+        trace = trace.tb_next
+    return None
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _kind(found: Any) -> str:
+    name = type(found).__qualname__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

@@ -1,0 +1,176 @@
+"""Chunked framing (RFC 9112 7.1), taken apart strictly: which bytes are lines, which are data, where the
+body ends.
+
+Theory of operation. h11 decodes chunked bodies, but it accepts what others read differently (a bare LF or a
+folded line among the trailers, any byte in a chunk's extensions), it bounds neither extensions nor
+trailers, and its limit for incomplete events depends on how the bytes were split. So the framing passes
+through here first, piece by piece:
+
+    SIZE ──"5"──► DATA ──5 bytes──► DATA_END ──CRLF──► SIZE
+      └──"0"──► TRAILERS ──empty line──► END
+
+A piece is a line with its CRLF or a run of data. h11 is given exactly the pieces that passed, so that the
+two readings of the framing must agree, and no byte behind the body ever reaches it. Each refusal comes at
+the byte that makes it certain, whatever the split. Used by h11_path.py only.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from asgiserve.errors import RemoteProtocolError
+from asgiserve.protocols.http1.grammar import CHUNK_LINE, CRLF
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asgiserve.config import Limits
+    from asgiserve.protocols.http1.buffer import WireBuffer
+    from asgiserve.protocols.http1.fields import FieldLines
+
+__all__ = ["ChunkLexer", "Piece"]
+
+_MAX_SIZE_LINE: Final = 4096
+"""Sixteen digits are enough for a size; the rest is extensions, which nobody is known to use."""
+
+_OVERHEAD_BUDGET: Final = 16 * 1024
+"""What the framing of one body may cost beyond its data: as in Go's net/http, each chunk may cost 16 bytes
+and twice its data, and what it costs above that draws on this budget. Else a peer makes us read 4 KiB for
+every byte of body."""
+
+_FRAMING_NAMES: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
+"""What no trailer may be (RFC 9110 6.5.1): it would change, too late, where the message ends or goes."""
+
+
+class Piece(Enum):
+    """What a piece of a chunked body is."""
+
+    FRAMING = "framing"
+    DATA = "data"
+    LAST = "last"
+    """The empty line that ends the body."""
+
+
+class _State(Enum):
+    SIZE = "size"
+    DATA = "data"
+    DATA_END = "data end"
+    TRAILERS = "trailers"
+
+
+class ChunkLexer:
+    """Takes a chunked body out of a buffer, one piece at a time."""
+
+    __slots__ = (
+        "_body_left",
+        "_chunk_left",
+        "_field_lines",
+        "_overhead",
+        "_state",
+        "_trailer_bytes_left",
+        "_trailers_left",
+    )
+
+    def __init__(self, limits: Limits, field_lines: FieldLines) -> None:
+        self._field_lines = field_lines
+        self._state = _State.SIZE
+        self._chunk_left = 0
+        self._body_left = limits.request_body
+        self._overhead = 0
+        self._trailer_bytes_left = limits.request_head
+        self._trailers_left = limits.request_fields
+
+    def next_piece(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
+        """The next piece, or None until more bytes come. Raises RemoteProtocolError."""
+        match self._state:
+            case _State.SIZE:
+                return self._size_line(buffer)
+            case _State.DATA:
+                return self._data(buffer)
+            case _State.DATA_END:
+                return self._data_end(buffer)
+            case _State.TRAILERS:
+                return self._trailer_line(buffer)
+
+    def _size_line(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
+        line = _take_line(buffer, _MAX_SIZE_LINE, _size_line_too_long)
+        if line is None:
+            return None
+        match = CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise RemoteProtocolError("a chunk's size line is malformed")
+        size = int(match[1], 16)
+        if not size:
+            self._state = _State.TRAILERS
+        else:
+            self._count_body(size)
+            self._state = _State.DATA
+            self._chunk_left = size
+        self._count_overhead(len(line), size)
+        return Piece.FRAMING, line + CRLF
+
+    def _count_body(self, size: int) -> None:
+        if self._body_left is not None:
+            self._body_left -= size
+            if self._body_left < 0:
+                raise RemoteProtocolError("the request body is too large", status=413)
+
+    def _count_overhead(self, line_length: int, size: int) -> None:
+        self._overhead = max(0, self._overhead + line_length + 4 - 16 - 2 * size)
+        if self._overhead > _OVERHEAD_BUDGET:
+            raise RemoteProtocolError("the chunks carry too little data for their framing")
+
+    def _data(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
+        data = buffer.take(self._chunk_left)
+        if not data:
+            return None
+        self._chunk_left -= len(data)
+        if not self._chunk_left:
+            self._state = _State.DATA_END
+        return Piece.DATA, data
+
+    def _data_end(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
+        held = buffer.peek(2)
+        if not CRLF.startswith(held):
+            raise RemoteProtocolError("a chunk's data does not end where its size says")
+        if len(held) < 2:
+            return None
+        self._state = _State.SIZE
+        return Piece.FRAMING, buffer.take(2)
+
+    def _trailer_line(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
+        line = _take_line(buffer, self._trailer_bytes_left - 2, _trailers_too_large)
+        if line is None:
+            return None
+        self._trailer_bytes_left -= len(line) + 2
+        if not line:
+            return Piece.LAST, CRLF
+        if not self._trailers_left:
+            raise RemoteProtocolError("the request has too many trailer fields", status=431)
+        self._trailers_left -= 1
+        field = self._field_lines.plain.get(line) or self._field_lines.read(line, [])
+        if field[0] in _FRAMING_NAMES:
+            raise RemoteProtocolError("a trailer field concerns the framing or routing of the message")
+        return Piece.FRAMING, line + CRLF
+
+
+def _take_line(buffer: WireBuffer, limit: int, too_long: Callable[[], RemoteProtocolError]) -> bytes | None:
+    """A line of at most `limit` bytes, without its CRLF; None while it is not complete."""
+    end = buffer.find(b"\n", limit + 2)
+    if end < 0:
+        if len(buffer) >= limit + 2:
+            raise too_long()
+        return None
+    line = buffer.take(end + 1)
+    if not line.endswith(CRLF):
+        raise RemoteProtocolError("a line of the chunked framing ends with LF instead of CR LF")
+    return line[:-2]
+
+
+def _size_line_too_long() -> RemoteProtocolError:
+    return RemoteProtocolError("a chunk's size line is too long")
+
+
+def _trailers_too_large() -> RemoteProtocolError:
+    return RemoteProtocolError("the trailer section is too large", status=431)

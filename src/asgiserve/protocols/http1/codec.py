@@ -1,0 +1,221 @@
+"""`Http1Codec`: the bytes of one connection in, the events of its requests out, one at a time and when asked.
+
+    HEAD ──next_head──► BODY ──next_body, discard_body──► COMPLETE ──next_request──► HEAD
+      └── a request without body ─────────────────────────────┘
+    any ──a rule is broken──► POISONED
+
+The codec decides nothing about the grammar; it holds the buffer, knows whose turn it is and picks the
+reader of the body. After an error nothing more is parsed: what follows a request that could not be read has
+no known beginning. Called by the HTTP/1 driver in `connection/`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+
+from asgiserve.errors import RemoteProtocolError
+from asgiserve.events import NEED_DATA, BodyChunk
+from asgiserve.protocols.http1.body import CountedBody
+from asgiserve.protocols.http1.buffer import WireBuffer
+from asgiserve.protocols.http1.fields import SHARED_LINES
+from asgiserve.protocols.http1.grammar import CRLF
+from asgiserve.protocols.http1.h11_path import H11ChunkedBody, H11CountedBody, H11Request
+from asgiserve.protocols.http1.head import HeadCheck, Verdict
+from asgiserve.protocols.http1.scan import HeadScan
+
+if TYPE_CHECKING:
+    from asgiserve.config import Limits
+    from asgiserve.events import NeedData, RequestHead
+    from asgiserve.protocols.http1.fields import FieldLines
+
+__all__ = ["Http1Codec"]
+
+_MAX_EMPTY_LINES: Final = 4
+"""RFC 9112 2.2: a server should ignore at least one empty line before a request line; old clients send one
+after a POST's body. A few are a habit, more are noise."""
+
+
+class _State(Enum):
+    HEAD = "head"
+    BODY = "body"
+    COMPLETE = "complete"
+    POISONED = "poisoned"
+
+
+_HEAD: Final = _State.HEAD
+_COMPLETE: Final = _State.COMPLETE
+_ORDINARY: Final = Verdict.ORDINARY
+
+
+class _Body(Protocol):
+    @property
+    def left(self) -> int | None:
+        """How many bytes are to come; None where only the body itself tells."""
+
+    def read(self, buffer: WireBuffer) -> BodyChunk | NeedData: ...
+
+
+class Http1Codec:
+    """One connection's requests. `engine="h11"` has every request read by h11; the events are the same."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_check",
+        "_empty_lines",
+        "_error",
+        "_field_lines",
+        "_h11_only",
+        "_limits",
+        "_scan",
+        "_state",
+    )
+
+    def __init__(
+        self, limits: Limits, *, engine: str = "auto", field_lines: FieldLines = SHARED_LINES
+    ) -> None:
+        self._limits = limits
+        self._h11_only = engine == "h11"
+        self._field_lines = field_lines
+        self._check = HeadCheck(limits, field_lines)
+        self._scan = HeadScan(limits)
+        self._buffer = WireBuffer()
+        self._empty_lines = 0
+        self._state = _HEAD
+        self._body: _Body | None = None
+        self._error: RemoteProtocolError | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Add bytes from the peer. Linear in their number, however they are split; nothing is parsed here."""
+        if self._error is None:
+            self._buffer.append(data)
+
+    def next_head(self) -> RequestHead | NeedData:
+        """The next request's head, when it is complete. Raises RemoteProtocolError, and then for ever."""
+        if self._state is not _HEAD:
+            self._refuse_turn("head")
+        try:
+            buffer = self._buffer
+            if buffer.data.startswith(b"\r", buffer.start) and not self._skip_empty_lines():
+                return NEED_DATA
+            end = self._scan.find_end(buffer.data, buffer.start)
+            return NEED_DATA if end < 0 else self._read_head(end)
+        except RemoteProtocolError as error:
+            self._poison(error)
+            raise
+
+    def next_body(self) -> BodyChunk | NeedData:
+        """What has come of the body. Raises RemoteProtocolError, and then for ever."""
+        body = self._body
+        if body is None:
+            self._refuse_turn("body")
+        try:
+            chunk = body.read(self._buffer)
+        except RemoteProtocolError as error:
+            self._poison(error)
+            raise
+        if isinstance(chunk, BodyChunk) and not chunk.more:
+            self._body = None
+            self._state = _COMPLETE
+        return chunk
+
+    def discard_body(self) -> bool:
+        """Drop what has come of the body. True if its end is reached. Raises RemoteProtocolError."""
+        while not self.body_complete:
+            if self.next_body() is NEED_DATA:
+                return False
+        return True
+
+    @property
+    def body_complete(self) -> bool:
+        """Whether the last event of the request's body was handed out, or it has no body."""
+        return self._state is _COMPLETE
+
+    @property
+    def body_arrived(self) -> bool:
+        """Whether the rest of the body is here, so that the next request can follow without a wait."""
+        body = self._body
+        return body is None or (body.left is not None and body.left <= len(self._buffer))
+
+    def next_request(self) -> None:
+        """Get ready for the next head. Only when the body is complete."""
+        if self._state is not _COMPLETE:
+            raise RuntimeError(f"next_request() in state {self._state.name}")
+        self._state = _HEAD
+        self._empty_lines = 0
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are held that no event has consumed."""
+        return len(self._buffer)
+
+    @property
+    def head_begun(self) -> bool:
+        """Whether bytes of a head that is not complete have come; empty lines before it do not count."""
+        if self._state is not _HEAD:
+            return False
+        return bool(self._buffer.peek(2 * _MAX_EMPTY_LINES + 1).lstrip(CRLF))
+
+    def unread(self) -> bytes:
+        """The bytes that no event has consumed, for the protocol that the connection is switched to."""
+        return self._buffer.peek(len(self._buffer))
+
+    def _read_head(self, end: int) -> RequestHead:
+        buffer = self._buffer
+        data, start = buffer.data, buffer.start
+        wire = data[start:end]
+        if isinstance(wire, bytearray):
+            wire = bytes(wire)
+        try:
+            head, verdict = self._check.check(wire[:-4].split(CRLF))
+        except RemoteProtocolError:
+            self._scan.advance(data, start)
+            raise
+        if end == len(data):
+            buffer.data, buffer.start = b"", 0
+        else:
+            buffer.start = end
+        if self._h11_only or verdict is not _ORDINARY:
+            return self._read_by_h11(wire, head)
+        if head.content_length:
+            self._state = _State.BODY
+            self._body = CountedBody(head.content_length)
+        else:
+            self._state = _COMPLETE
+        return head
+
+    def _skip_empty_lines(self) -> bool:
+        """Skip empty lines; False if half a one is left."""
+        while self._buffer.peek(2) == CRLF:
+            if self._empty_lines == _MAX_EMPTY_LINES:
+                raise RemoteProtocolError("too many empty lines before a request line")
+            self._buffer.take(2)
+            self._empty_lines += 1
+        return self._buffer.peek(2) != b"\r"
+
+    def _read_by_h11(self, wire: bytes, checked: RequestHead) -> RequestHead:
+        request = H11Request(self._limits)
+        head = request.read_head(wire, checked)
+        length = head.content_length
+        if length == 0:
+            self._state = _COMPLETE
+            return head
+        self._state = _State.BODY
+        if length is None:
+            self._body = H11ChunkedBody(request, self._limits, self._field_lines)
+        else:
+            self._body = H11CountedBody(request, length)
+        return head
+
+    def _poison(self, error: RemoteProtocolError) -> None:
+        self._state = _State.POISONED
+        self._body = None
+        self._error = error
+        self._buffer.clear()
+
+    def _refuse_turn(self, wanted: str) -> NoReturn:
+        if self._error is not None:
+            # A new one each time: an error that is raised twice collects the tracebacks of both.
+            raise RemoteProtocolError(str(self._error), status=self._error.status)
+        raise RuntimeError(f"next_{wanted}() in state {self._state.name}")

@@ -1,0 +1,140 @@
+"""Request field lines (RFC 9112 5): reading one, and the cache of lines that were read before.
+
+What the fields of a head mean together is not decided here but in head.py, which calls this for every line;
+chunks.py checks trailer lines with it.
+
+Clients repeat their lines without end, so a line is validated once and then found by its bytes. Only names
+that repeat and carry no secret are kept, within fixed bounds: a cookie or a token never outlives its
+request here. Lines of plain fields are in `plain`, where finding one is the whole of the work. `Host` and
+`Connection` mean something beyond their text and are kept apart: a hit there still says of which kind the
+field is.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from asgiserve.errors import RemoteProtocolError
+from asgiserve.protocols.http1.grammar import FIELD_VALUE, OWS, TOKEN, is_host
+
+if TYPE_CHECKING:
+    from asgiserve.types import Header
+
+__all__ = ["SHARED_LINES", "FieldLines"]
+
+
+class _Kind(Enum):
+    """What a field's name says about how its line is treated."""
+
+    PLAIN = "plain"
+    REPEATING = "repeating"
+    """Plain, and worth remembering."""
+    ASCII_ONLY = "ASCII only"
+    """Plain, but read by parsers that decode: bytes from 0x80 on are refused."""
+    SPECIAL = "special"
+    """Means something to the server. ASCII only."""
+    SPECIAL_REPEATING = "special, repeating"
+    """Special, and worth remembering, apart from the plain ones."""
+
+
+_SPECIAL: Final = {
+    b"host": _Kind.SPECIAL_REPEATING,
+    b"connection": _Kind.SPECIAL_REPEATING,
+    b"content-length": _Kind.SPECIAL,
+    b"transfer-encoding": _Kind.SPECIAL,
+    b"expect": _Kind.SPECIAL,
+    b"upgrade": _Kind.SPECIAL,
+}
+_REPEATING_NAME: Final = re.compile(
+    rb"accept(-[a-z]+)*|cache-control|content-type|dnt|origin|pragma|priority|sec-ch-.+|sec-fetch-.+"
+    rb"|upgrade-insecure-requests|user-agent"
+)
+# Names of this module: reading an attribute of an Enum class costs as much as finding a line.
+_PLAIN, _REPEATING, _SPECIAL_REPEATING = _Kind.PLAIN, _Kind.REPEATING, _Kind.SPECIAL_REPEATING
+
+# Room for a few dozen browsers, proxies and API clients; 1,024 entries of 256 bytes are at most half a
+# megabyte.
+_MAX_LINES: Final = 1024
+_MAX_LINE_LENGTH: Final = 256
+_MAX_NAMES: Final = 1024
+_MAX_NAME_LENGTH: Final = 64
+
+
+class FieldLines:
+    """Reads field lines, and remembers those that are worth it. When full it forgets nothing and learns
+    nothing."""
+
+    __slots__ = ("_apart", "_names", "plain")
+
+    def __init__(self) -> None:
+        self.plain: dict[bytes, Header] = {}
+        """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
+        self._apart: dict[bytes, Header] = {}
+        self._names: dict[bytes, tuple[_Kind, bytes]] = {}
+
+    def read(self, line: bytes, special: list[Header]) -> Header:
+        """Read a line, given without its CRLF, that is not in `plain`. Raises RemoteProtocolError.
+
+        A field that means something to the server is added to `special` as well.
+        """
+        known = self._apart.get(line)
+        if known is not None:
+            special.append(known)
+            return known
+        raw_name, colon, value = line.partition(b":")
+        if not colon:
+            raise RemoteProtocolError("a field line has no colon")
+        kind, name = self._names.get(raw_name) or self._learn_name(raw_name)
+        field = (name, value.strip(OWS))
+        if FIELD_VALUE.fullmatch(field[1]) is None:
+            raise RemoteProtocolError("a field value contains a control character")
+        if kind is _PLAIN:
+            return field
+        if kind is _REPEATING:
+            self._keep(self.plain, line, field)
+            return field
+        _check_strictly(field)
+        if kind is _Kind.ASCII_ONLY:
+            return field
+        special.append(field)
+        if kind is _SPECIAL_REPEATING:
+            self._keep(self._apart, line, field)
+        return field
+
+    def _learn_name(self, raw_name: bytes) -> tuple[_Kind, bytes]:
+        if TOKEN.fullmatch(raw_name) is None:
+            raise RemoteProtocolError("a field name is no token")
+        name = raw_name.lower()
+        known = _kind_of(name), name
+        if len(raw_name) <= _MAX_NAME_LENGTH and len(self._names) < _MAX_NAMES:
+            self._names[raw_name] = known
+        return known
+
+    def _keep(self, lines: dict[bytes, Header], line: bytes, field: Header) -> None:
+        if len(line) <= _MAX_LINE_LENGTH and len(self.plain) + len(self._apart) < _MAX_LINES:
+            lines[line] = field
+
+
+def _kind_of(name: bytes) -> _Kind:
+    special = _SPECIAL.get(name)
+    if special is not None:
+        return special
+    if name.startswith(b"sec-websocket-"):
+        return _Kind.ASCII_ONLY
+    return _REPEATING if _REPEATING_NAME.fullmatch(name) else _PLAIN
+
+
+def _check_strictly(field: Header) -> None:
+    name, value = field
+    if not value.isascii():
+        raise RemoteProtocolError("a field value that must be ASCII is not")
+    # An empty Host is what a client sends whose target has no authority (RFC 9110 7.2).
+    if name == b"host" and value and not is_host(value):
+        raise RemoteProtocolError("the Host field is not: host [:port]")
+
+
+SHARED_LINES: Final = FieldLines()
+"""One cache for all connections of the process: what one browser sends, the next one sends too. It holds
+nothing but lines that may be known to all, and losing or sharing it changes no result."""

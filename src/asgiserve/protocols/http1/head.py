@@ -1,0 +1,175 @@
+"""The head check: the only place that refuses a request head, and the place that says how a request is read.
+
+`HeadCheck.check` is given every complete head, as lines. It makes the `RequestHead` that the application
+will see and a verdict: ORDINARY heads are thereby read, H11 means that h11 reads the request too
+(h11_path.py). The rules are RFC 9112 and, where that leaves a choice that has led to request smuggling, the
+strict one.
+
+What can be refused before a head is complete is in scan.py, the text of single lines in request_line.py and
+fields.py. Here is what the fields mean together. Used by the codec only.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from asgiserve.errors import RemoteProtocolError
+from asgiserve.events import RequestHead
+from asgiserve.protocols.http1.grammar import DIGITS, OWS
+from asgiserve.protocols.http1.request_line import read_request_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from asgiserve.config import Limits
+    from asgiserve.protocols.http1.fields import FieldLines
+    from asgiserve.types import Header, Headers
+
+__all__ = ["HeadCheck", "Verdict"]
+
+
+class Verdict(Enum):
+    """Who reads a request that may pass."""
+
+    ORDINARY = "ordinary"
+    H11 = "h11"
+
+
+_Meaning: TypeAlias = tuple[int | None, bool, bool, bytes, Verdict]
+"""Content length, keep-alive, expects 100 Continue, upgrade, verdict: what special fields say together."""
+
+# A name of this module: reading an attribute of an Enum class costs as much as finding a line.
+_ORDINARY: Final = Verdict.ORDINARY
+_ORDINARY_NAMES: Final = frozenset({b"host", b"connection", b"content-length"})
+_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
+"""What browsers send and what HTTP/1.1 does anyway."""
+_EMPTY_OPTION: Final = frozenset({b""})
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_ORDINARY_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
+
+# Codings that a request may honestly have and that we do not decode (RFC 9112 7.2).
+_CODINGS: Final = frozenset({b"gzip", b"deflate", b"compress", b"x-gzip", b"x-compress"})
+
+
+class HeadCheck:
+    """Judges complete heads, within the limits of one server."""
+
+    __slots__ = ("_field_lines", "_max_body", "_max_fields", "_max_line")
+
+    def __init__(self, limits: Limits, field_lines: FieldLines) -> None:
+        self._field_lines = field_lines
+        self._max_line = limits.request_line
+        self._max_fields = limits.request_fields
+        self._max_body = limits.request_body
+
+    def check(self, lines: list[bytes]) -> tuple[RequestHead, Verdict]:
+        """Judge a head, given as the lines before its empty line. Raises RemoteProtocolError."""
+        if len(lines[0]) > self._max_line:
+            raise RemoteProtocolError("the request line is too long", status=414)
+        method, raw_path, query, version, authority = read_request_line(lines[0])
+        if len(lines) > self._max_fields + 1:
+            raise RemoteProtocolError("the request has too many fields", status=431)
+        special: list[Header] = []
+        headers: Headers = []
+        known = self._field_lines.plain.get
+        del lines[0]
+        for line in lines:
+            headers.append(known(line) or self._field_lines.read(line, special))  # noqa: PERF401 - slower
+        if version == "1.1" and authority is None:
+            if len(special) == 2 and _KEEP_ALIVE in special:
+                special.remove(_KEEP_ALIVE)
+            if len(special) == 1 and special[0][0] == b"host":
+                # Most requests that there are: nothing but a host, which was checked with its line.
+                return RequestHead(method, raw_path, query, "1.1", headers, 0, True, False, b""), _ORDINARY
+        length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
+        if length and self._max_body is not None and length > self._max_body:
+            raise RemoteProtocolError("the request body is too large", status=413)
+        if authority is not None:
+            headers = _with_host(headers, authority)
+        return RequestHead(
+            method, raw_path, query, version, headers, length, keep_alive, expects_continue, upgrade
+        ), verdict
+
+
+def _read_meaning(special: list[Header], version: str) -> _Meaning:
+    """What these fields mean together. Raises RemoteProtocolError where they contradict each other."""
+    values: dict[bytes, list[bytes]] = {}
+    ordinary = version == "1.1"
+    for name, value in special:
+        values.setdefault(name, []).append(value)
+        ordinary = ordinary and name in _ORDINARY_NAMES
+    _check_host_count(len(values.get(b"host", ())), version)
+    options = _options(values.get(b"connection", ()))
+    length = _read_length(values.get(b"content-length", ()), values.get(b"transfer-encoding", ()), version)
+    keep_alive = b"close" not in options and (version == "1.1" or b"keep-alive" in options)
+    if ordinary and options <= _ORDINARY_OPTIONS:
+        return length, keep_alive, False, b"", _ORDINARY
+    expects = version == "1.1" and _expects_continue(values.get(b"expect", ()))
+    upgrade = b""
+    if version == "1.1" and b"upgrade" in options:
+        # RFC 9110 7.8: an Upgrade that Connection does not name came through a proxy that knew no better.
+        upgrade = b", ".join(values.get(b"upgrade", ())).lower()
+    return length, keep_alive, expects and length != 0, upgrade, Verdict.H11
+
+
+def _check_host_count(count: int, version: str) -> None:
+    if count > 1:
+        raise RemoteProtocolError("the request has more than one Host field")
+    if not count and version == "1.1":
+        raise RemoteProtocolError("the request has no Host field")
+
+
+def _options(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The options that all Connection fields list, in lower case."""
+    if not values:
+        return _NO_OPTIONS
+    return (
+        frozenset(option.strip(OWS) for value in values for option in value.lower().split(b","))
+        - _EMPTY_OPTION
+    )
+
+
+def _read_length(lengths: Sequence[bytes], codings: Sequence[bytes], version: str) -> int | None:
+    """Length of the body (RFC 9112 6.3): 0 without one, None if it is chunked."""
+    if codings:
+        if version == "1.0":
+            raise RemoteProtocolError("HTTP/1.0 knows no Transfer-Encoding")
+        if lengths:
+            raise RemoteProtocolError("the request has both Content-Length and Transfer-Encoding")
+        _check_codings(codings)
+        return None
+    if not lengths:
+        return 0
+    # RFC 9110 8.6 lets a recipient take "5, 5" and repeated fields for 5. No client that we know of sends
+    # them, and whoever forwards the request may have taken another part for the length: refused.
+    if len(lengths) > 1:
+        raise RemoteProtocolError("the request has more than one Content-Length field")
+    if DIGITS.fullmatch(lengths[0]) is None:
+        raise RemoteProtocolError("the Content-Length is not a number of 1 to 19 digits")
+    return int(lengths[0])
+
+
+def _check_codings(codings: Sequence[bytes]) -> None:
+    """Exactly `chunked` may pass."""
+    if len(codings) > 1:
+        raise RemoteProtocolError("the request has more than one Transfer-Encoding field")
+    words = [word.strip(OWS) for word in codings[0].lower().split(b",")]
+    if words == [b"chunked"]:
+        return
+    if len(words) > 1 and words[-1] == b"chunked":
+        words.pop()
+    if _CODINGS.issuperset(words):
+        raise RemoteProtocolError("the only transfer coding known here is chunked", status=501)
+    raise RemoteProtocolError("the Transfer-Encoding is not: chunked")
+
+
+def _expects_continue(expectations: Sequence[bytes]) -> bool:
+    if any(expectation.lower() != b"100-continue" for expectation in expectations):
+        raise RemoteProtocolError("the only expectation known here is 100-continue", status=417)
+    return bool(expectations)
+
+
+def _with_host(headers: Headers, authority: bytes) -> Headers:
+    """RFC 9112 3.2.2: the authority of an absolute-form target replaces what the Host field says."""
+    return [(name, authority if name == b"host" else value) for name, value in headers]

@@ -1,0 +1,284 @@
+"""`ResponseWriter`: the only place that writes responses of HTTP/1, for requests of both paths.
+
+    NEW ──begin──► BEGUN ──head──► BODY ──body(more=False)──┬──────────────► COMPLETE
+                                    │                       └► TRAILERS ──────▲
+                                    └──a broken length──► BROKEN
+
+Theory of operation. `begin` checks the application's head as a whole and renders it; if that fails nothing
+has happened, and the caller can begin another response. What it leaves open is the connection field: the
+driver may hold a head back, and only when it is sent is it known whether the connection goes on. How the
+body is delimited (RFC 9112 6.3) is decided in `begin`, from the request and the head alone:
+
+- NONE: HEAD, 204 and 304 have no body, whatever the application sends of one;
+- LENGTH: the application named a Content-Length, and is held to it;
+- CHUNKED: HTTP/1.1 without a length;
+- CLOSE: HTTP/1.0 without a length; the end of the connection is the end of the body.
+
+Called by the HTTP/1 driver in `connection/` and by messages.py. No clock here: the date is handed in.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from asgiserve.errors import LocalProtocolError
+from asgiserve.protocols.http1.grammar import DIGITS, OWS
+from asgiserve.protocols.http1.response_fields import (
+    RENDERED,
+    ResponseFieldKind,
+    kind_of,
+    render_field,
+    render_trailers,
+)
+from asgiserve.protocols.http1.status import status_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from asgiserve.events import RequestHead, ResponseHead
+    from asgiserve.protocols.http1.response_fields import DefaultFields
+    from asgiserve.types import Header
+
+__all__ = ["ResponseWriter"]
+
+_JOIN_UP_TO: Final = 4096
+"""Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
+buffers."""
+
+
+class _State(Enum):
+    NEW = "new"
+    BEGUN = "begun"
+    BODY = "body"
+    TRAILERS = "trailers"
+    COMPLETE = "complete"
+    BROKEN = "broken"
+    """The application broke its own Content-Length: the peer must be told by the end of the connection."""
+
+
+class _Framing(Enum):
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+# Names of this module: reading an attribute of an Enum class costs as much as rendering a line.
+_NEW, _BEGUN, _BODY, _COMPLETE = _State.NEW, _State.BEGUN, _State.BODY, _State.COMPLETE
+_NONE, _LENGTH, _CHUNKED, _CLOSE = _Framing.NONE, _Framing.LENGTH, _Framing.CHUNKED, _Framing.CLOSE
+_PLAIN, _REPEATING = ResponseFieldKind.PLAIN, ResponseFieldKind.REPEATING
+_CONTENT_LENGTH: Final = ResponseFieldKind.CONTENT_LENGTH
+
+
+class _Notes:
+    """What the application's fields say beyond their lines."""
+
+    __slots__ = ("close", "date", "length", "server", "upgrade")
+
+    def __init__(self) -> None:
+        self.length: bytes | None = None
+        self.close = False
+        self.upgrade = False
+        self.server = False
+        self.date = False
+
+
+class ResponseWriter:
+    """Writes one response. `request` is None where no request could be read; it is then answered as
+    HTTP/1.1."""
+
+    __slots__ = (
+        "_close",
+        "_defaults",
+        "_framing",
+        "_left",
+        "_lines",
+        "_request",
+        "_state",
+        "_trailers_follow",
+        "_upgrade",
+        "keep_alive",
+    )
+
+    def __init__(self, request: RequestHead | None, defaults: DefaultFields) -> None:
+        self._request = request
+        self._defaults = defaults
+        self._state = _NEW
+        self._lines: list[bytes] = []
+        self._framing = _NONE
+        self._left = 0
+        self._close = False
+        self._upgrade = False
+        self._trailers_follow = False
+        self.keep_alive = False
+        """After `head`: whether the connection may go on when this response is complete."""
+
+    def begin(self, head: ResponseHead, date: bytes | None) -> None:
+        """Check and render the head, but for its connection field. Raises LocalProtocolError, and then did
+        nothing."""
+        self._require(_NEW, "begin")
+        status = head.status
+        # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx
+        # (RFC 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
+        if not 200 <= status <= 999:
+            raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
+        lines = [status_line(status)]
+        notes = _Notes()
+        for field in head.headers:
+            line = RENDERED.get(field)
+            if line is None:
+                line = _render_and_note(field, status, notes)
+            lines.append(line)
+        length = _read_length(notes.length)
+        framing = self._frame(status, length)
+        if framing is _CHUNKED:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif length is not None and status != 204:
+            lines.append(b"content-length: %d\r\n" % length)
+        self._add_defaults(lines, notes, date)
+        # Nothing below can fail.
+        self._lines = lines
+        self._framing = framing
+        self._left = length or 0
+        self._close = notes.close or framing is _CLOSE
+        self._upgrade = notes.upgrade
+        self._trailers_follow = head.trailers and framing is _CHUNKED
+        self._state = _BEGUN
+
+    def head(self, *, close: bool) -> bytes:
+        """The rendered head. `close` asks for the end of the connection after this response."""
+        self._require(_BEGUN, "head")
+        request = self._request
+        self._state = _BODY
+        self.keep_alive = not (close or self._close) and (request is None or request.keep_alive)
+        lines = self._lines
+        if self._upgrade:
+            lines.append(b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n")
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        elif request is not None and request.http_version == "1.0":
+            lines.append(b"connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def body(self, data: bytes, more: bool) -> tuple[bytes, ...]:
+        """The buffers to send for this part of the body. Raises LocalProtocolError for a broken
+        Content-Length."""
+        self._require(_BODY, "body")
+        framing = self._framing
+        if framing is _LENGTH:
+            self._count(len(data), more)
+        if not more:
+            self._state = _State.TRAILERS if self._trailers_follow else _COMPLETE
+        if framing is _NONE:
+            return ()
+        if framing is _CHUNKED:
+            return _chunk(data, last=self._state is _COMPLETE)
+        return (data,) if data else ()
+
+    def trailers(self, headers: Sequence[Header]) -> bytes:
+        """The end of a body whose head announced trailers; empty where the framing cannot carry any."""
+        if self._state is _COMPLETE and not self._trailers_follow:
+            return b""
+        self._require(_State.TRAILERS, "trailers")
+        section = render_trailers(headers)
+        self._state = _COMPLETE
+        return b"0\r\n" + section + b"\r\n"
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was written, trailers included."""
+        return self._state is _COMPLETE
+
+    @property
+    def content_length(self) -> int | None:
+        """After `begin`: how many bytes of body are still to be written, None if that is not known."""
+        framing = self._framing
+        if framing is _LENGTH:
+            return self._left
+        return 0 if framing is _NONE else None
+
+    def _frame(self, status: int, length: int | None) -> _Framing:
+        request = self._request
+        if status in (204, 304) or (request is not None and request.method == "HEAD"):
+            return _NONE
+        if length is not None:
+            return _LENGTH
+        if request is not None and request.http_version == "1.0":
+            return _CLOSE
+        return _CHUNKED
+
+    def _add_defaults(self, lines: list[bytes], notes: _Notes, date: bytes | None) -> None:
+        defaults = self._defaults
+        if not notes.server:
+            lines.append(defaults.server)
+        if not notes.date:
+            if defaults.date:
+                lines.append(defaults.date)
+            elif date is not None:
+                lines.append(b"date: %b\r\n" % date)
+        lines.append(defaults.plain)
+
+    def _count(self, size: int, more: bool) -> None:
+        left = self._left - size
+        if left < 0 or (left and not more):
+            self._state = _State.BROKEN
+            self.keep_alive = False
+            if left < 0:
+                raise LocalProtocolError("response body: longer than its Content-Length")
+            raise LocalProtocolError(f"response body: {left} bytes shorter than its Content-Length")
+        self._left = left
+
+    def _require(self, state: _State, verb: str) -> None:
+        if self._state is not state:
+            raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
+
+
+def _render_and_note(field: Header, status: int, notes: _Notes) -> bytes:
+    """The line of a field that is not known yet; empty if it is not sent as it is. Raises
+    LocalProtocolError."""
+    name, value = field
+    kind = kind_of(name)
+    if kind is _CONTENT_LENGTH:
+        if notes.length is not None:
+            raise LocalProtocolError(f"response field {name!r}: is there twice")
+        notes.length = value
+        return b""
+    if kind is _PLAIN or kind is _REPEATING:
+        return render_field(field, kind)
+    match kind:
+        case ResponseFieldKind.SERVER:
+            notes.server = True
+            return render_field(field, kind)
+        case ResponseFieldKind.DATE:
+            notes.date = True
+            return render_field(field, kind)
+        case ResponseFieldKind.UPGRADE if status == 426:
+            notes.upgrade = True
+            return render_field(field, kind)
+        case ResponseFieldKind.CONNECTION:
+            options = value.lower().split(b",")
+            notes.close = notes.close or any(option.strip(OWS) == b"close" for option in options)
+            return b""
+        case _:
+            return b""
+
+
+def _read_length(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    if DIGITS.fullmatch(value) is None:
+        raise LocalProtocolError("response field b'content-length': must be a number of 1 to 19 digits")
+    return int(value)
+
+
+def _chunk(data: bytes, *, last: bool) -> tuple[bytes, ...]:
+    """The data as a chunk (RFC 9112 7.1), with the last chunk behind it if this is the end."""
+    if not data:
+        # An empty chunk would be the end of the body.
+        return (b"0\r\n\r\n",) if last else ()
+    end = b"\r\n0\r\n\r\n" if last else b"\r\n"
+    if len(data) <= _JOIN_UP_TO:
+        return (b"%x\r\n%b%b" % (len(data), data, end),)
+    return b"%x\r\n" % len(data), data, end

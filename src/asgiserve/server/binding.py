@@ -1,0 +1,223 @@
+"""From settings to bound sockets: names, ports, Unix sockets, inherited descriptors.
+
+Called once by `serve.py`, before the application starts: a port that is taken is found out before anything was
+started for nothing. `listen()` comes later, when the application is ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from asgiserve.errors import BindError, ConfigError
+
+if TYPE_CHECKING:
+    from asgiserve.config import Bind
+
+__all__ = ["BoundSocket", "bind_all", "url_of"]
+
+_DEFAULT_HOST: Final = "127.0.0.1"
+_DEFAULT_PORT: Final = 8000
+
+_PORT_TRIES: Final = 16
+"""How often a free port is looked for that is free on every address of a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSocket:
+    """A bound socket, and the path that we made for it, if any."""
+
+    socket: socket.socket
+    path: str | None = None
+    inode: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close it, and remove the Unix socket's file if it is still the one that we made."""
+        self.socket.close()
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                if _inode(self.path) == self.inode:
+                    os.unlink(self.path)
+
+
+def bind_all(bind: Bind) -> list[BoundSocket]:
+    """Bind everything that the settings name. Raises BindError; then nothing stays bound."""
+    bound: list[BoundSocket] = []
+    try:
+        for target in bind.bind:
+            bound += _bind_target(target)
+        if bind.uds is not None:
+            bound.append(_bind_unix(bind.uds))
+        if bind.fd is not None:
+            bound.append(_inherit(bind.fd))
+        if bind.host is not None or bind.port is not None or not bound:
+            host = _DEFAULT_HOST if bind.host is None else bind.host
+            bound += _bind_tcp(host, _DEFAULT_PORT if bind.port is None else bind.port)
+    except BaseException:
+        for one in bound:
+            one.close()
+        raise
+    return bound
+
+
+def url_of(sock: socket.socket, *, secure: bool) -> str:
+    """How to reach a bound socket: "http://127.0.0.1:8000", "unix:/run/app.sock"."""
+    address = sock.getsockname()
+    if not isinstance(address, tuple):
+        return f"unix:{os.fsdecode(address)}"
+    host, port = address[:2]
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind_target(target: str) -> list[BoundSocket]:
+    """One value of `bind`: HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER."""
+    kind, _, rest = target.partition(":")
+    if kind == "unix" and rest:
+        return [_bind_unix(rest)]
+    if kind == "fd" and rest.isascii() and rest.isdigit():
+        return [_inherit(int(rest))]
+    host, separator, port = target.rpartition(":")
+    if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ConfigError(f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}")
+    return _bind_tcp(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _bind_tcp(host: str, port: int) -> list[BoundSocket]:
+    """Bind every address of a host name, to the same port."""
+    addresses = _resolve(host, port)
+    for attempt in range(_PORT_TRIES):
+        bound: list[BoundSocket] = []
+        chosen = port
+        try:
+            for family, address in addresses:
+                sock = _bind_address(family, (address, chosen))
+                bound.append(BoundSocket(sock))
+                chosen = sock.getsockname()[1]
+            return bound
+        except OSError as error:
+            for one in bound:
+                one.close()
+            # A port that was free on the first address is taken on another: look for another one.
+            if port == 0 and bound and error.errno == errno.EADDRINUSE and attempt + 1 < _PORT_TRIES:
+                continue
+            raise _bind_error(error, f"{_bracketed(address)}:{chosen}") from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    """The addresses of a name, without repetition; "" stands for all interfaces."""
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE if not host else 0
+        )
+    except (OSError, UnicodeError) as error:
+        raise BindError(f"Cannot resolve the host name {host!r}: {_reason(error)}.") from error
+    addresses = [(family, str(address[0])) for family, _, _, _, address in found]
+    usable: list[tuple[socket.AddressFamily, str]] = [one for one in dict.fromkeys(addresses) if one[0] != socket.AF_INET6 or socket.has_ipv6]
+    if len(usable) == 1 or host:
+        return usable
+    # All interfaces, on a machine whose IPv6 is switched off: IPv4 alone is all there is.
+    return [one for one in usable if one[0] != socket.AF_INET6 or _ipv6_works()]
+
+
+def _ipv6_works() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bind_address(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            # Connections in TIME_WAIT must not keep a restarted server from its port.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # The addresses of a name are bound one by one; a v6 socket must not claim the v4 ones too.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str) -> BoundSocket:
+    """Bind a Unix socket. A file that is there already is replaced only if it is a socket nobody listens on."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        sock.bind(path)
+        return BoundSocket(sock, path, _inode(path))
+    except BindError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise _bind_error(error, f"unix:{path}") from error
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise BindError(errno.EEXIST, f"Cannot bind unix:{path}: a file is there, and it is not a socket.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError as error:
+            raise _bind_error(error, f"unix:{path}") from error
+    raise BindError(errno.EADDRINUSE, f"Cannot bind unix:{path}: another server listens on it.")
+
+
+def _inherit(fd: int) -> BoundSocket:
+    """A socket that somebody else has bound; its family is asked of the system."""
+    try:
+        sock = socket.socket(fileno=fd)
+        if sock.type != socket.SOCK_STREAM:
+            sock.detach()
+            raise BindError(errno.EINVAL, f"Cannot listen on file descriptor {fd}: not a stream socket.")
+        return BoundSocket(sock)
+    except BindError:
+        raise
+    except OSError as error:
+        raise _bind_error(error, f"file descriptor {fd}") from error
+
+
+def _bind_error(error: OSError, where: str) -> BindError:
+    advice = {
+        errno.EADDRINUSE: " Another program has it; choose another port, or 0 for any free one.",
+        errno.EACCES: " You are not allowed to; ports below 1024 are reserved on most systems.",
+        errno.EADDRNOTAVAIL: " This machine has no such address.",
+    }
+    if where.startswith(("unix:", "file")):
+        advice = {}
+    text = f"Cannot bind {where}: {_reason(error)}.{advice.get(error.errno or 0, '')}"
+    return BindError(error.errno, text)
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _inode(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

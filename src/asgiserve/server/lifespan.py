@@ -1,0 +1,152 @@
+"""The application's lifespan: one task from startup to shutdown, inside which every request happens.
+
+`Lifespan.run` is that task's body; `serve.py` starts it, waits for `started`, and `stopping.py` ends it. From
+`startup.complete` on the task is shielded: the shutdown of an application must run whatever happens to the server.
+It is the one shield that begins without a deadline; it gets its deadline at the stop.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from asgiserve import logs
+from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
+from asgiserve.errors import ShutdownError, StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+
+    from asgiserve.types import ASGIApplication, Message
+
+__all__ = ["Lifespan"]
+
+
+class Lifespan:
+    """One run of an application's lifespan."""
+
+    def __init__(self, app: ASGIApplication, mode: str, clock: Callable[[], float]) -> None:
+        """`mode` is "auto", "on" or "off"."""
+        self._app = app
+        self._required = mode == "on"
+        self._clock = clock
+        self._messages = LifespanMessages()
+        self._scope = anyio.CancelScope()
+        self._engaged = False
+        """The application has called receive() or send(): it knows what a lifespan is."""
+        self._startup_given = False
+        self._shutdown_asked = anyio.Event()
+        self._limit = math.inf
+        self.supported = True
+        self.state: dict[str, Any] = {}
+        self.context: Context = copy_context()
+        """The application's context at `startup.complete`; requests run in copies of it."""
+        self.started = anyio.Event()
+        """Startup is over, well or not; see `error`."""
+        self.ended = anyio.Event()
+        """Nothing of it runs any more."""
+        if mode == "off":
+            self.started.set()
+            self.ended.set()
+        self.error: StartupError | ShutdownError | None = None
+
+    async def run(self) -> None:
+        """Run the application's lifespan to its end. Raises nothing but our own cancellation."""
+        try:
+            with self._scope:
+                await self._app(lifespan_scope(self.state), self._receive, self._send)
+            if self._scope.cancelled_caught:
+                self.error = ShutdownError(
+                    f"The application's lifespan shutdown took longer than {self._limit:g} s"
+                    " (timeout_lifespan_shutdown)."
+                )
+            else:
+                self._returned()
+        except BaseException as error:
+            if isinstance(error, anyio.get_cancelled_exc_class()) and _cancelled_from_outside():
+                raise
+            self._raised(error)
+        finally:
+            self.started.set()
+            self.ended.set()
+
+    def begin_shutdown(self, limit: float) -> None:
+        """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs."""
+        if self._messages.state is LifespanState.STARTED and not self.ended.is_set():
+            logs.log_info("Waiting for application shutdown.")
+            self._messages.begin_shutdown()
+            self._limit = limit
+            self._scope.deadline = self._clock() + limit
+            self._shutdown_asked.set()
+
+    # --- what the application calls ---
+
+    async def _receive(self) -> Message:
+        self._engaged = True
+        if not self._startup_given:
+            self._startup_given = True
+            return {"type": "lifespan.startup"}
+        await self._shutdown_asked.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Message) -> None:
+        self._engaged = True
+        state = self._messages.advance(message)
+        if state is LifespanState.STARTED:
+            self.context = copy_context()
+            self._scope.shield = True
+            logs.log_info("Application startup complete.")
+            self.started.set()
+        elif state is LifespanState.STOPPED:
+            logs.log_info("Application shutdown complete.")
+
+    # --- how it ended ---
+
+    def _returned(self) -> None:
+        match self._messages.state:
+            case LifespanState.STARTING if self._required:
+                self.error = StartupError(
+                    "The application's lifespan returned without sending 'lifespan.startup.complete'."
+                )
+            case LifespanState.STARTING:
+                self._unsupported()
+            case LifespanState.FAILED:
+                self.error = self._failure(None)
+            case LifespanState.STOPPING:
+                logs.log_info("Application shutdown complete.")
+
+    def _raised(self, error: BaseException) -> None:
+        if self._messages.state is LifespanState.STARTING and not self._engaged and not self._required:
+            # Only what fails before its first receive() or send() can be a refusal of the scope; all that
+            # fails later is a failing startup, and hiding it has cost people days.
+            logs.log_debug("The application refused the lifespan scope:", error)
+            self._unsupported()
+            return
+        if self._messages.state is not LifespanState.FAILED:
+            logs.log_error("Exception in the application's lifespan", error)
+        self.error = self._failure(error)
+
+    def _unsupported(self) -> None:
+        self.supported = False
+        logs.log_info("ASGI 'lifespan' protocol appears unsupported.")
+
+    def _failure(self, error: BaseException | None) -> StartupError | ShutdownError:
+        text = self._messages.failure or (f"{type(error).__name__}: {logs.text_of(error)}" if error else "")
+        detail = f": {text}" if text else "."
+        failed: StartupError | ShutdownError
+        if not self.started.is_set():
+            failed = StartupError(f"Application startup failed{detail}")
+        elif self._shutdown_asked.is_set():
+            failed = ShutdownError(f"Application shutdown failed{detail}")
+        else:
+            failed = ShutdownError(f"The application's lifespan failed while serving{detail}")
+        failed.__cause__ = error
+        return failed
+
+
+def _cancelled_from_outside() -> bool:
+    return anyio.current_effective_deadline() == -math.inf

@@ -1,0 +1,162 @@
+"""Accepting connections: the listener over a bound socket, and the loop that no peer and no limit can end.
+
+anyio's and asyncio's own serving loops end with the first error of a handler, or when the process has no descriptor
+left; this one waits and goes on. Whether a connection's first steps succeed (the TLS handshake, say) is the
+connection's own business, in its own task.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from asgiserve import logs
+from asgiserve.streams import open_stream
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from asgiserve.streams import Stream
+
+__all__ = ["AcceptLoop", "Listener", "SocketListener"]
+
+_BATCH: Final = 64
+"""Connections accepted in a row before others get their turn."""
+
+_PAUSE_SECONDS: Final = 0.1
+"""How long to wait when the system has nothing left to accept with; trio's own listener waits as long."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Out of descriptors or memory: connections stay in the kernel's queue until something is freed."""
+
+_ABORTED: Final = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EPERM,  # a firewall rule
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
+        errno.EINTR,
+    }
+)
+"""The connection broke before it was accepted; accept(2) hands its error to us. The next one may be fine."""
+
+
+class Listener(Protocol):
+    """Where connections come from: a bound socket, or memory in a test."""
+
+    def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
+        """What opens the next connection's stream; None if none is waiting. Raises OSError."""
+
+    async def wait(self) -> None:
+        """Wait until `accept_nowait` is worth trying."""
+
+    def close(self) -> None:
+        """Stop listening. Idempotent."""
+
+
+class SocketListener:
+    """A listening socket. Accepting is the same system call under every event loop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+
+    def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
+        try:
+            accepted, _ = self.socket.accept()
+        except BlockingIOError:
+            return None
+        return partial(open_stream, accepted)
+
+    async def wait(self) -> None:
+        await anyio.wait_readable(self.socket)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class AcceptLoop:
+    """Accepts from one listener until it is cancelled."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        serve: Callable[[Callable[[], Awaitable[Stream]]], None],
+        slots: anyio.Semaphore | None,
+    ) -> None:
+        """`serve` starts a connection's task. `slots` bounds the number of open connections: one is taken
+        before each accept, and the connection gives it back."""
+        self._listener = listener
+        self._serve = serve
+        self._slots = slots
+        self._exhausted = False
+        """We have warned, and the queue has not been empty since."""
+
+    async def run(self) -> None:
+        """Accept; when cancelled, take what the kernel has queued already, and close the listener."""
+        accepted = 0
+        try:
+            while True:
+                if self._slots is not None:
+                    await self._slots.acquire()
+                self._serve(await self._accept())
+                accepted += 1
+                if accepted % _BATCH == 0:
+                    await checkpoint()
+        finally:
+            self._accept_rest()
+            self._listener.close()
+
+    async def _accept(self) -> Callable[[], Awaitable[Stream]]:
+        try:
+            while True:
+                try:
+                    opener = self._listener.accept_nowait()
+                except OSError as error:
+                    await self._recover(error)
+                    continue
+                if opener is not None:
+                    return opener
+                self._exhausted = False
+                await self._listener.wait()
+        except BaseException:
+            if self._slots is not None:
+                self._slots.release()
+            raise
+
+    async def _recover(self, error: OSError) -> None:
+        if error.errno in _EXHAUSTED:
+            if not self._exhausted:
+                self._exhausted = True
+                logs.log_warning(
+                    f"Cannot accept connections: {error.strerror}. They wait until something is freed."
+                )
+            await anyio.sleep(_PAUSE_SECONDS)
+        elif error.errno in _ABORTED:
+            await checkpoint()
+        else:
+            raise error
+
+    def _accept_rest(self) -> None:
+        """Closing a listener resets what is in its queue: requests of clients that did nothing wrong."""
+        for _ in range(_BATCH):
+            try:
+                if self._slots is not None:
+                    self._slots.acquire_nowait()
+                opener = self._listener.accept_nowait()
+            except (anyio.WouldBlock, OSError):
+                return
+            if opener is None:
+                return
+            self._serve(opener)

@@ -1,0 +1,244 @@
+"""`serve()`: the tree of tasks that is a server, and the one awaitable that owns it.
+
+    serve()
+    └─ lifespan group          the application's lifespan, from startup to shutdown
+       ├─ stopping task        turns a request to stop into phases (stopping.py)
+       ├─ deadline watcher     the timeouts of all connections; parked while there are none
+       └─ connections group    cancelled when the grace period ends
+          ├─ accepting scope   an accept loop per listener; cancelled first
+          └─ connection (one each)
+
+`serve()` installs no signal handler, configures no logging and exits no process: it is a guest in somebody's program.
+It returns when nothing is left, and raises one bare error.
+"""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from asgiserve import logs
+from asgiserve.asgi.interface import as_asgi3
+from asgiserve.backend import clock
+from asgiserve.config import Settings
+from asgiserve.connection.opening import serve_connection
+from asgiserve.connection.service import Service
+from asgiserve.errors import BindError, ConfigError, LocalProtocolError, StartupError
+from asgiserve.protocols.http1 import DefaultFields
+from asgiserve.server.binding import BoundSocket, bind_all, url_of
+from asgiserve.server.lifespan import Lifespan
+from asgiserve.server.listeners import AcceptLoop, Listener, SocketListener
+from asgiserve.server.stopping import ServerState, Stopping
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from anyio.abc import TaskGroup, TaskStatus
+
+    from asgiserve.streams import Stream
+    from asgiserve.types import ASGIApplication
+
+__all__ = ["Server", "serve", "serve_with"]
+
+
+class Server:
+    """A running server, as `serve()` reports it by `task_status.started(server)`."""
+
+    def __init__(self, addresses: Sequence[Any], urls: Sequence[str], stopping: Stopping) -> None:
+        self.addresses = tuple(addresses)
+        """The bound addresses: (host, port) pairs, and paths of Unix sockets."""
+        self.urls = tuple(urls)
+        """The same as "http://127.0.0.1:8000", "https://[::1]:8443" or "unix:/run/app.sock"."""
+        self._stopping = stopping
+
+    def __repr__(self) -> str:
+        return f"<Server {self.state} on {', '.join(self.urls)}>"
+
+    @property
+    def state(self) -> str:
+        """ "starting", "serving", "stopping" or "stopped"."""
+        return self._stopping.state.value
+
+    def stop(self) -> None:
+        """Stop gracefully: running requests are finished, up to `timeout_graceful_shutdown`. Idempotent."""
+        self._stopping.stop()
+
+    def stop_quickly(self, grace: float) -> None:
+        """Stop gracefully while a person waits: applications are told at once, and have `grace` seconds."""
+        self._stopping.stop_quickly(grace)
+
+    def abort(self) -> None:
+        """Cancel the requests that run, now. The application's lifespan still shuts down."""
+        self._stopping.abort()
+
+
+async def serve(
+    app: ASGIApplication,
+    *,
+    stop: anyio.Event | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
+    **settings: Any,
+) -> None:
+    """Serve an application in the running event loop, asyncio's or trio's, until it is stopped.
+
+    :param app: the ASGI application
+    :param stop: setting it stops the server gracefully, as `Server.stop()` does
+    :param ssl_context: serve TLS with it
+    :param task_status: `await group.start(serve, app)` returns a `Server` once the application has started
+        and the sockets listen
+    :param settings: settings by the command line's names (`port=0`, `timeout_keep_alive=5`)
+    :raises ConfigError: a setting makes no sense
+    :raises AppLoadError: `app` cannot be called
+    :raises BindError: an address cannot be bound
+    :raises StartupError: the application's lifespan startup failed
+    :raises ShutdownError: its lifespan failed later, or took too long to shut down
+
+    Cancelling it aborts: running requests are cancelled, and the lifespan still shuts down within its limit.
+    """
+    await serve_with(app, Settings.of(settings), stop=stop, ssl_context=ssl_context, task_status=task_status)
+
+
+async def serve_with(
+    app: ASGIApplication,
+    settings: Settings,
+    *,
+    stop: anyio.Event | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    listeners: Sequence[Listener] = (),
+    task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
+    unstoppable: Callable[[], None] | None = None,
+) -> None:
+    """`serve()` with checked settings, for the command line and for tests that bring their own listeners."""
+    application = as_asgi3(app, settings.application.interface)
+    bound = [] if listeners else bind_all(settings.bind)
+    try:
+        tree = _Tree(application, settings, ssl_context, unstoppable)
+        await tree.run(bound, listeners, stop, task_status)
+    except BaseExceptionGroup as group:
+        error = _bare(group)
+        raise error from error.__cause__
+    finally:
+        for one in bound:
+            one.close()
+    if tree.lifespan.error is not None:
+        raise tree.lifespan.error
+
+
+class _Tree:
+    """The tasks of one server."""
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        settings: Settings,
+        ssl_context: ssl.SSLContext | None,
+        unstoppable: Callable[[], None] | None,
+    ) -> None:
+        self._settings = settings
+        self._context = copy_context()
+        self.lifespan = Lifespan(app, settings.application.lifespan, clock())
+        self._service = Service(
+            app,
+            root_path=settings.application.root_path,
+            http=settings.http,
+            limits=settings.limits,
+            timeouts=settings.timeouts,
+            default_fields=_default_fields(settings),
+            access_log=settings.log.access_log,
+            ssl_context=ssl_context,
+        )
+        self._stopping = Stopping(self._service, self.lifespan, settings.timeouts, unstoppable=unstoppable)
+
+    async def run(
+        self,
+        bound: Sequence[BoundSocket],
+        listeners: Sequence[Listener],
+        stop: anyio.Event | None,
+        task_status: TaskStatus[Server],
+    ) -> None:
+        """Serve until stopped. Raises groups; `serve_with` makes them bare."""
+        async with anyio.create_task_group() as group:
+            await self._start_lifespan(group)
+            if not listeners:
+                listeners = _listen(bound, self._settings.bind.backlog)
+            group.start_soon(self._stopping.run)
+            group.start_soon(self._service.watcher.run)
+            if stop is not None:
+                group.start_soon(self._stop_at, stop)
+            try:
+                await self._serve_connections(listeners, self._report(bound), task_status)
+            finally:
+                self._stopping.connections_done()
+            await self.lifespan.ended.wait()
+            group.cancel_scope.cancel()
+        self._stopping.state = ServerState.STOPPED
+
+    async def _start_lifespan(self, group: TaskGroup) -> None:
+        lifespan, limit = self.lifespan, self._settings.timeouts.lifespan_startup
+        if not lifespan.ended.is_set():
+            logs.log_info("Waiting for application startup.")
+            group.start_soon(lifespan.run)
+        with anyio.move_on_after(limit):
+            await lifespan.started.wait()
+        if not lifespan.started.is_set():
+            raise StartupError(f"The application's startup took longer than {limit:g} s.")
+        if isinstance(lifespan.error, StartupError):
+            raise lifespan.error
+        self._service.state = lifespan.state
+
+    async def _serve_connections(
+        self, listeners: Sequence[Listener], server: Server, task_status: TaskStatus[Server]
+    ) -> None:
+        """Accept until the stop, and wait for what was accepted."""
+        service, stopping = self._service, self._stopping
+        async with anyio.create_task_group() as connections:
+            service.open(connections, context=self.lifespan.context, driver_context=self._context)
+            stopping.connections = connections.cancel_scope
+            stopping.state = ServerState.SERVING
+            with stopping.accepting:
+                async with anyio.create_task_group() as accepting:
+                    for listener in listeners:
+                        accepting.start_soon(AcceptLoop(listener, self._serve_one, service.slots).run)
+                    task_status.started(server)
+
+    def _serve_one(self, open_stream: Callable[[], Awaitable[Stream]]) -> None:
+        self._service.spawn(serve_connection, self._service, open_stream)
+
+    async def _stop_at(self, event: anyio.Event) -> None:
+        await event.wait()
+        self._stopping.stop()
+
+    def _report(self, bound: Sequence[BoundSocket]) -> Server:
+        secure = self._service.ssl_context is not None
+        sockets = [one.socket for one in bound]
+        addresses = [address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets]
+        return Server(addresses, [url_of(one, secure=secure) for one in sockets], self._stopping)
+
+
+def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
+    """Let the kernel queue connections: from here on clients are not refused."""
+    for one in bound:
+        try:
+            one.socket.listen(backlog)
+        except OSError as error:
+            raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
+    return [SocketListener(one.socket) for one in bound]
+
+
+def _default_fields(settings: Settings) -> DefaultFields:
+    server = b"asgiserve" if settings.http.server_header else None
+    try:
+        return DefaultFields(server, settings.http.header)
+    except LocalProtocolError as error:
+        raise ConfigError(f"header: {error}") from error
+
+
+def _bare(error: BaseException) -> BaseException:
+    """The one error that a group holds. A group of several stays a group: none of them is the error."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,246 @@
+"""The stream over a socket on asyncio: transport below, stream above, one object between them.
+
+What lives here: `AsyncioStream` and how one is opened. What does not: anything about sockets that needs no
+event loop (`socket_stream`). Only `open_stream` makes one. Works on asyncio's own loops and on uvloop.
+
+Theory of operation. The transport pushes, the stream is pulled; this class is the place where the two meet,
+so it is the transport's protocol as well: a second object would cost every request two more calls and every
+connection its memory.
+
+Receiving: the transport reads all the time, ahead of the reader. What it brings lies in `_unread`, and a
+reader that found nothing waits for a future. Reading is paused only when more than HIGH_WATER lies there
+(then at most one read of the transport's own size, 256 KiB, has come on top), so an ordinary request
+neither pauses nor resumes anything.
+
+Sending: the write buffer's high-water mark is 0, so the transport says "paused" exactly if the kernel has
+not taken everything. An ordinary response is therefore one `write` and a look at two flags; only a paused
+transport is waited for. A write that fails does not raise: it closes the transport, and `connection_lost`
+follows in the loop's next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from anyio import BusyResourceError, CancelScope, WouldBlock
+
+from asgiserve.streams.pieces import SLICE_SIZE, slices
+from asgiserve.streams.socket_stream import SocketStream
+from asgiserve.streams.stream import Half
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["AsyncioStream", "open_asyncio_stream"]
+
+HIGH_WATER: Final = 65536
+"""Unread bytes beyond which reading pauses; it resumes at half of it."""
+
+
+async def open_asyncio_stream(sock: socket.socket) -> AsyncioStream:
+    """Make a stream of an accepted, connected, non-blocking socket."""
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.connect_accepted_socket(lambda: AsyncioStream(sock, loop), sock)
+    return stream
+
+
+class AsyncioStream(SocketStream, asyncio.Protocol):
+    """See the module's docstring. The methods of `asyncio.Protocol` are the transport's to call."""
+
+    __slots__ = (
+        "_arrival",
+        "_drained",
+        "_gone",
+        "_loop",
+        "_lost",
+        "_reading_paused",
+        "_transport",
+        "_unread",
+        "_writing_paused",
+    )
+
+    _transport: asyncio.Transport  # given by `connection_made`, before anyone else sees the stream
+
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(sock)
+        self._loop = loop
+        self._unread: bytes | bytearray = b""
+        self._reading_paused = False
+        self._writing_paused = False
+        self._arrival: asyncio.Future[None] | None = None
+        """What the task in `receive` waits for; None while there is no such task."""
+        self._drained: asyncio.Future[None] | None = None
+        """What the task in `send` waits for; None while there is no such task."""
+        self._lost = False
+        self._gone: asyncio.Event | None = None
+
+    # --- receiving ----------------------------------------------------------------------------------------
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if self._arrival is not None:
+            raise BusyResourceError("receiving from")
+        while not self._unread:
+            if self._receiving is not Half.OPEN:
+                raise self._receive_error()
+            self._arrival = self._loop.create_future()
+            try:
+                await self._arrival
+            finally:
+                self._arrival = None
+        unread = self._unread
+        if len(unread) > max_bytes:
+            return self._take_part(max_bytes)
+        self._unread = b""
+        if self._reading_paused:
+            self._resume_reading()
+        return bytes(unread)  # the very same object, unless chunks had to be joined
+
+    def receive_nowait(self) -> bytes:
+        if self._arrival is not None:
+            raise BusyResourceError("receiving from")
+        if self._unread:
+            return self._take_part(65536)
+        if self._receiving is not Half.OPEN:
+            raise self._receive_error()
+        try:
+            data = self._sock.recv(65536)
+        except BlockingIOError:
+            raise WouldBlock from None
+        except OSError as exc:
+            self._break(exc)
+            raise self._receive_error() from exc
+        if not data:
+            # The transport will find the same end in the loop's next turn.
+            self._receiving = Half.ENDED
+            raise self._receive_error()
+        return data
+
+    def _take_part(self, max_bytes: int) -> bytes:
+        unread = self._unread
+        if isinstance(unread, bytes):
+            unread = self._unread = bytearray(unread)
+        part = bytes(memoryview(unread)[:max_bytes])
+        del unread[:max_bytes]
+        if self._reading_paused and len(unread) <= HIGH_WATER // 2:
+            self._resume_reading()
+        return part
+
+    def _resume_reading(self) -> None:
+        self._reading_paused = False
+        if self._receiving is Half.OPEN:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._unread:
+            self._unread = data
+        elif isinstance(self._unread, bytes):
+            self._unread = bytearray().join((self._unread, data))
+        else:
+            self._unread += data
+        if len(self._unread) > HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        _wake(self._arrival)
+
+    def eof_received(self) -> bool:
+        if self._receiving is Half.OPEN:
+            self._receiving = Half.ENDED
+        _wake(self._arrival)
+        return True  # the transport stays open: a peer that has ended its side still gets its response
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    async def send(self, item: bytes | memoryview) -> None:
+        if self._drained is not None:
+            raise BusyResourceError("sending to")
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        if len(item) > SLICE_SIZE:
+            await self._send_slices(item)
+            return
+        self._transport.write(item)
+        if self._writing_paused or self._transport.is_closing():
+            await self._wait_drained()
+
+    async def _send_slices(self, item: bytes | memoryview) -> None:
+        for piece in slices(item):
+            self._transport.write(piece)
+            if self._writing_paused or self._transport.is_closing():
+                await self._wait_drained()
+
+    async def _wait_drained(self) -> None:
+        self._drained = self._loop.create_future()
+        try:
+            await self._drained
+        except BaseException:
+            self._break_sending()
+            raise
+        finally:
+            self._drained = None
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+
+    async def send_eof(self) -> None:
+        if self._drained is not None:
+            raise BusyResourceError("sending to")
+        if self._sending is Half.ENDED:
+            return
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        try:
+            self._transport.write_eof()
+        except OSError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
+        self._sending = Half.ENDED
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        _wake(self._drained)
+
+    # --- opening and closing ------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from asyncio's
+        self._transport.set_write_buffer_limits(high=0)
+
+    async def aclose(self) -> None:
+        self._close()
+        if self._lost:
+            return
+        if self._gone is None:
+            self._gone = asyncio.Event()
+        # Shielded without a deadline: it is one turn of the loop, and depends on nobody else.
+        with CancelScope(shield=True):
+            await self._gone.wait()
+
+    def abort(self) -> None:
+        if not self._transport.is_closing():
+            self._reset_on_close()
+        self._close()
+
+    def _close(self) -> None:
+        self._close_halves()
+        self._unread = b""
+        # Not `transport.close()`: whatever is in its buffer belongs to a send that was blocked or cancelled.
+        self._transport.abort()
+        _wake(self._arrival)
+        _wake(self._drained)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # The transport closes the descriptor right after this call, before any task runs again.
+        self._lost = True
+        self._break(exc)
+        _wake(self._arrival)
+        _wake(self._drained)
+        if self._gone is not None:
+            self._gone.set()
+
+
+def _wake(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)

@@ -1,0 +1,113 @@
+"""What a stream over a socket asks of the socket itself, the same on every event loop.
+
+What lives here: addresses, whether the peer has closed, how to reset. What does not: reading and writing,
+which are the event loop's business (`asyncio_stream`, `trio_stream`; both build on `SocketStream`).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio.abc import SocketAttribute
+
+from asgiserve.streams.stream import Half, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["SocketStream", "prepare"]
+
+_IP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+# Windows packs `struct linger` as two shorts, everyone else as two ints.
+_LINGER_ON_FOR_NO_TIME: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class SocketStream(Stream):
+    """The part of a socket's stream that needs no event loop."""
+
+    __slots__ = ("_sock",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self._sock = sock
+
+    def peer_closed(self) -> bool:
+        return self._receiving is not Half.OPEN or _fin_or_reset_arrived(self._sock)
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """anyio's SocketAttribute, with values as anyio gives them.
+
+        A peer that has reset the connection has no address any more; asking for it raises
+        TypedAttributeLookupError.
+        """
+        sock = self._sock
+        attributes: dict[Any, Callable[[], Any]] = {
+            SocketAttribute.family: lambda: sock.family,
+            SocketAttribute.local_address: lambda: _address(sock.getsockname()),
+            SocketAttribute.raw_socket: lambda: sock,
+        }
+        if sock.family in _IP_FAMILIES:
+            attributes[SocketAttribute.local_port] = lambda: sock.getsockname()[1]
+        try:
+            peer = _address(sock.getpeername())
+        except OSError:
+            return attributes
+        attributes[SocketAttribute.remote_address] = lambda: peer
+        if sock.family in _IP_FAMILIES:
+            attributes[SocketAttribute.remote_port] = lambda: peer[1]
+        return attributes
+
+    def _reset_on_close(self) -> None:
+        """Closing will send a reset instead of a FIN, and drop what the kernel has not sent yet."""
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ON_FOR_NO_TIME)
+        except OSError:
+            pass  # the connection is gone already, so there is nobody to tell
+
+
+def prepare(sock: socket.socket) -> None:
+    """Make an accepted socket ready for a stream: non-blocking, and what is sent goes out at once."""
+    sock.setblocking(False)
+    if sock.family in _IP_FAMILIES:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # macOS refuses it for a peer that is gone already; reading will tell
+
+
+def _address(address: Any) -> Any:
+    """An IPv6 address as `(host, port)`, its zone within the host (RFC 4007); any other as it is."""
+    if isinstance(address, tuple) and len(address) == 4:
+        host, port, _, zone = address
+        return (f"{host.partition('%')[0]}%{zone}" if zone else host), port
+    return address
+
+
+if sys.platform == "linux":
+
+    def _fin_or_reset_arrived(sock: socket.socket) -> bool:
+        # POLLRDHUP sees a FIN behind unread bytes; recv with MSG_PEEK would see the bytes only.
+        poll = select.poll()
+        poll.register(sock, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
+
+elif sys.platform == "win32":
+
+    def _fin_or_reset_arrived(sock: socket.socket) -> bool:
+        return False  # nothing there tells without reading
+
+else:
+
+    def _fin_or_reset_arrived(sock: socket.socket) -> bool:
+        # A kqueue of its own: the event loop's would lose its filter for this descriptor.
+        queue = select.kqueue()
+        try:
+            question = select.kevent(sock, select.KQ_FILTER_READ, select.KQ_EV_ADD)
+            return any(event.flags & select.KQ_EV_EOF for event in queue.control([question], 1, 0))
+        finally:
+            queue.close()

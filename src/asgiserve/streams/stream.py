@@ -1,0 +1,172 @@
+"""The contract of every stream: plain asyncio, plain trio, TLS and in memory.
+
+What lives here: the abstract `Stream`, the states of its two halves, and which state refuses which call with
+which error. What does not: any I/O. The drivers in `connection/` know streams by this contract alone, and one
+conformance suite holds every kind of stream to it.
+
+Theory of operation. A stream is two halves, receiving and sending, and each is in one state (`Half`). A
+half that is not OPEN refuses its calls, always with the same error:
+
+    state    how it came about                                 receive raises        send raises
+    ENDED    the peer's FIN was read / our own FIN is out      EndOfStream           ClosedResourceError
+    BROKEN   the connection is lost / a send was cancelled     BrokenResourceError   BrokenResourceError
+    CLOSED   we have closed or aborted the stream              ClosedResourceError   ClosedResourceError
+
+A half leaves OPEN once; after that only closing changes it. Bytes that arrived before the end of the
+receiving half, whatever ended it, are given out before the error is raised, except after our own close.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio.abc import ByteStream
+
+from asgiserve.streams.pieces import pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Half", "Stream"]
+
+
+class Half(Enum):
+    """The state of one half of a stream; the module's docstring says what each means."""
+
+    OPEN = auto()
+    ENDED = auto()
+    BROKEN = auto()
+    CLOSED = auto()
+
+
+_RECEIVE_ERRORS: Final[dict[Half, type[Exception]]] = {
+    Half.ENDED: EndOfStream,
+    Half.BROKEN: BrokenResourceError,
+    Half.CLOSED: ClosedResourceError,
+}
+
+_SEND_ERRORS: Final[dict[Half, type[Exception]]] = {
+    Half.ENDED: ClosedResourceError,
+    Half.BROKEN: BrokenResourceError,
+    Half.CLOSED: ClosedResourceError,
+}
+
+
+class Stream(ByteStream):
+    """A byte stream to one peer. One task may receive while another sends."""
+
+    __slots__ = ("_fault", "_receiving", "_sending")
+
+    def __init__(self) -> None:
+        self._receiving = Half.OPEN
+        self._sending = Half.OPEN
+        self._fault: BaseException | None = None
+
+    # --- what every stream can do -------------------------------------------------------------------------
+
+    @abstractmethod
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return 1 to `max_bytes` bytes as soon as there are any.
+
+        Bytes that are ready are returned even inside a cancelled scope; a call that is cancelled has lost
+        none.
+
+        :raises EndOfStream: the peer has ended its side; raised again by each later call
+        :raises BrokenResourceError: the connection is lost; its cause is the system's error
+        :raises ClosedResourceError: we have closed the stream, before the call or while it waited
+        :raises BusyResourceError: another task waits in `receive`
+        """
+
+    @abstractmethod
+    def receive_nowait(self) -> bytes:
+        """What has arrived by now, up to 64 KiB of it.
+
+        Looks at the socket itself: also bytes that the event loop has not noticed yet are found.
+
+        :raises WouldBlock: nothing has
+        :raises: otherwise what `receive` raises
+        """
+
+    @abstractmethod
+    async def send(self, item: bytes | memoryview) -> None:
+        """Send all of `item`; the kernel has every byte when this returns.
+
+        No checkpoint if the kernel takes all of it at once. A cancelled call may have sent a part, and how
+        large a part is not known: nothing can be sent after it, so every later call raises
+        BrokenResourceError, and what is left to do is to close the stream. Receiving goes on working.
+
+        :raises BrokenResourceError: the connection is lost, or an earlier `send` was cancelled
+        :raises ClosedResourceError: we have ended our side or closed the stream, perhaps while the call
+        waited
+        :raises BusyResourceError: another task waits in `send`
+        """
+
+    async def send_buffers(self, buffers: Sequence[bytes]) -> None:
+        """Send several buffers in order, as `send` would send them joined, but without joining large ones."""
+        for piece in pieces(buffers):
+            await self.send(piece)
+
+    @abstractmethod
+    async def send_eof(self) -> None:
+        """End our side; the peer's side stays open. Does nothing if it has ended before."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close both halves: what has been sent still arrives. The descriptor is gone when this returns.
+
+        Never raises, never waits for the peer, and is no checkpoint: it completes in a cancelled scope as
+        well. Tasks that wait in `receive` or `send` get ClosedResourceError. What a blocked or cancelled
+        `send` has not sent yet is never sent. May be called again.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close both halves, the rude way: the peer sees a reset, and what it has not read may be lost.
+
+        May be called by any task of the loop, and again; otherwise like `aclose`. A Unix socket knows no
+        resets: its peer sees the end of the stream.
+        """
+
+    @abstractmethod
+    def peer_closed(self) -> bool:
+        """Whether the peer's FIN or reset has arrived, even if bytes in front of it are still unread.
+
+        Never waits. Also True after we have closed the stream. Where the system cannot tell (Windows), it
+        turns True only when `receive` has met the end.
+        """
+
+    # --- for subclasses -----------------------------------------------------------------------------------
+
+    def _break(self, fault: BaseException | None) -> None:
+        """The connection is lost: whatever half is still open is broken now."""
+        if fault is not None:
+            # Its traceback holds the frames it passed, and these hold the stream: a cycle.
+            self._fault = fault.with_traceback(None)
+        if self._receiving is Half.OPEN:
+            self._receiving = Half.BROKEN
+        if self._sending is Half.OPEN:
+            self._sending = Half.BROKEN
+
+    def _break_sending(self) -> None:
+        """A `send` was cancelled part way: the bytes that would have to come next are not known."""
+        if self._sending is Half.OPEN:
+            self._sending = Half.BROKEN
+
+    def _close_halves(self) -> None:
+        self._receiving = self._sending = Half.CLOSED
+
+    def _receive_error(self) -> Exception:
+        """What `receive` raises now. To be asked only when the receiving half is not open."""
+        return self._with_cause(_RECEIVE_ERRORS[self._receiving]())
+
+    def _send_error(self) -> Exception:
+        """What `send` raises now. To be asked only when the sending half is not open."""
+        return self._with_cause(_SEND_ERRORS[self._sending]())
+
+    def _with_cause(self, error: Exception) -> Exception:
+        # Set here rather than by `raise … from`, so that None suppresses the context just as well.
+        error.__cause__ = self._fault if isinstance(error, BrokenResourceError) else None
+        return error

@@ -1,0 +1,272 @@
+"""TLS over any other stream, with the same contract.
+
+What lives here: `handshake` and the `TlsStream` that comes of it. What does not: certificates and contexts
+(`server/`), and deadlines: who calls `handshake` sets one.
+
+Theory of operation. OpenSSL works on two buffers in memory and does no I/O: `_incoming` holds ciphertext to
+be read by it, `_outgoing` ciphertext to be sent. Receiving decrypts what is there and fetches more if that
+is not enough; sending encrypts a slice and flushes. anyio's TLSStream does the same, but has no half-close,
+other errors, and no way to add them from outside.
+
+`_outgoing` has two writers, for OpenSSL also speaks of its own accord: it answers a key update while we
+only receive (RFC 8446 4.6.3). Its answers go out before `receive` fetches more, so they cannot pile up; a
+lock keeps the two flushes in order.
+
+After close_notify from either side that side is finished, the other is not (RFC 8446 6.1). A peer that
+sends FIN without close_notify has ended its side as well: HTTP requests say how long they are, so one that
+was cut short is noticed.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from anyio import BrokenResourceError, BusyResourceError, EndOfStream, Lock
+from anyio.streams.tls import TLSAttribute
+
+from asgiserve.streams.pieces import slices
+from asgiserve.streams.stream import Half, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["TlsStream", "handshake"]
+
+
+async def handshake(
+    stream: Stream, ssl_context: ssl.SSLContext, *, server_hostname: str | None = None
+) -> TlsStream:
+    """Shake hands over `stream`: as the server, or with `server_hostname` as its client.
+
+    :raises BrokenResourceError: the handshake failed, because of the ssl error that is its cause; closing
+        `stream` is left to the caller
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = ssl_context.wrap_bio(
+        incoming, outgoing, server_side=server_hostname is None, server_hostname=server_hostname
+    )
+    secured = TlsStream(stream, tls, incoming, outgoing)
+    await secured._shake_hands()
+    return secured
+
+
+class TlsStream(Stream):
+    """See the module's docstring; made by `handshake`. Closing it closes the stream below."""
+
+    __slots__ = (
+        "_flushing",
+        "_incoming",
+        "_outgoing",
+        "_receive_waits",
+        "_send_waits",
+        "_stream",
+        "_tls",
+        "_unread",
+    )
+
+    def __init__(
+        self, stream: Stream, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
+    ) -> None:
+        super().__init__()
+        self._stream = stream
+        self._tls = tls
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._flushing = Lock(fast_acquire=True)
+        self._unread = bytearray()
+        """Plaintext that `send_eof` had to get out of OpenSSL's way."""
+        self._receive_waits = False
+        self._send_waits = False
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """anyio's TLSAttribute on top of what the stream below has."""
+        tls = self._tls
+        return {
+            **self._stream.extra_attributes,
+            TLSAttribute.alpn_protocol: tls.selected_alpn_protocol,
+            TLSAttribute.channel_binding_tls_unique: tls.get_channel_binding,
+            TLSAttribute.cipher: tls.cipher,
+            TLSAttribute.peer_certificate: lambda: tls.getpeercert(False),
+            TLSAttribute.peer_certificate_binary: lambda: tls.getpeercert(True),
+            TLSAttribute.server_side: lambda: tls.server_side,
+            TLSAttribute.shared_ciphers: tls.shared_ciphers,
+            TLSAttribute.standard_compatible: lambda: False,
+            TLSAttribute.ssl_object: lambda: tls,
+            TLSAttribute.tls_version: tls.version,
+        }
+
+    def peer_closed(self) -> bool:
+        return self._receiving is not Half.OPEN or self._stream.peer_closed()
+
+    # --- receiving ----------------------------------------------------------------------------------------
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if self._receive_waits:
+            raise BusyResourceError("receiving from")
+        self._receive_waits = True
+        try:
+            while True:
+                data = self._receive_now(max_bytes)
+                if data is not None:
+                    return data
+                await self._fetch()
+        finally:
+            self._receive_waits = False
+
+    def receive_nowait(self) -> bytes:
+        if self._receive_waits:
+            raise BusyResourceError("receiving from")
+        while (data := self._receive_now(65536)) is None:
+            try:
+                self._incoming.write(self._stream.receive_nowait())
+            except EndOfStream:
+                self._incoming.write_eof()
+        return data
+
+    def _receive_now(self, max_bytes: int) -> bytes | None:
+        """Plaintext, if there is enough ciphertext for any; None otherwise."""
+        if self._unread:
+            data = bytes(self._unread[:max_bytes])
+            del self._unread[:max_bytes]
+            return data
+        if self._receiving is not Half.OPEN:
+            raise self._receive_error()
+        return self._decrypt(max_bytes)
+
+    def _decrypt(self, max_bytes: int) -> bytes | None:
+        incoming = self._incoming
+        if not (incoming.pending or incoming.eof or self._tls.pending()):
+            return None  # as OpenSSL would say, but its exception costs more than the question
+        try:
+            data = self._tls.read(max_bytes)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            data = b""
+        except ssl.SSLError as exc:
+            self._break(exc)
+            raise self._receive_error() from exc
+        if not data:
+            self._receiving = Half.ENDED
+            raise self._receive_error()
+        return data
+
+    async def _fetch(self) -> None:
+        """Give OpenSSL more ciphertext, after sending what it has to say."""
+        if self._outgoing.pending:
+            await self._flush()
+        try:
+            data = await self._stream.receive()
+        except EndOfStream:
+            self._incoming.write_eof()
+        else:
+            self._incoming.write(data)
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    async def send(self, item: bytes | memoryview) -> None:
+        if self._send_waits:
+            raise BusyResourceError("sending to")
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        self._send_waits = True
+        try:
+            for piece in slices(item):
+                self._encrypt(piece)
+                await self._flush()
+        except BrokenResourceError as exc:
+            self._break(exc.__cause__)
+            raise
+        except BaseException:
+            self._break_sending()
+            raise
+        finally:
+            self._send_waits = False
+
+    def _encrypt(self, piece: bytes | memoryview) -> None:
+        try:
+            self._tls.write(piece)
+        except ssl.SSLError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
+
+    async def _flush(self) -> None:
+        async with self._flushing:
+            if self._outgoing.pending:
+                await self._stream.send(self._outgoing.read())
+
+    async def send_eof(self) -> None:
+        """Send close_notify, then the FIN of the stream below."""
+        if self._send_waits:
+            raise BusyResourceError("sending to")
+        if self._sending is Half.ENDED:
+            return
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        self._send_waits = True
+        try:
+            self._say_goodbye()
+            await self._flush()
+            await self._stream.send_eof()
+        except BaseException:
+            self._break_sending()
+            raise
+        finally:
+            self._send_waits = False
+        self._sending = Half.ENDED
+
+    def _say_goodbye(self) -> None:
+        # OpenSSL looks for the peer's close_notify too, and fails for good if it finds data: take that out.
+        self._set_aside_unread()
+        try:
+            self._tls.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # ours is written; the peer's has not come yet
+        except ssl.SSLError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
+
+    def _set_aside_unread(self) -> None:
+        # At most what one `_fetch` brought: 64 KiB of ciphertext.
+        if self._receiving is not Half.OPEN:
+            return
+        try:
+            while data := self._decrypt(65536):
+                self._unread += data
+        except EndOfStream:
+            pass
+
+    # --- opening and closing ------------------------------------------------------------------------------
+
+    async def _shake_hands(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._fetch()
+            except ssl.SSLError as exc:
+                await self._send_alert()
+                raise BrokenResourceError from exc
+            else:
+                break
+        await self._flush()
+
+    async def _send_alert(self) -> None:
+        """Tell the peer why, if it still listens."""
+        try:
+            await self._flush()
+        except BrokenResourceError:
+            pass
+
+    async def aclose(self) -> None:
+        """Close both halves, without close_notify, which might wait for the peer: call `send_eof` first."""
+        self._close_halves()
+        self._unread.clear()
+        await self._stream.aclose()
+
+    def abort(self) -> None:
+        self._close_halves()
+        self._unread.clear()
+        self._stream.abort()

@@ -1,0 +1,193 @@
+"""Two streams joined in memory: for tests that need a connection but no socket.
+
+What lives here: `memory_stream_pair` and the streams that it gives. They keep the whole contract of
+`asgiserve.streams.Stream` and behave like the two ends of a TCP connection on Linux, on every event loop,
+also in virtual time. What does not live here: listeners and servers.
+
+The peer's end is where a test reads what was sent and sends what is to be received.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from anyio import BusyResourceError, Event, WouldBlock
+from anyio.abc import SocketAttribute
+
+from asgiserve.streams import Stream
+from asgiserve.streams.stream import Half
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    Address: TypeAlias = tuple[str, int] | str
+
+__all__ = ["MemoryStream", "memory_stream_pair"]
+
+
+def memory_stream_pair(
+    capacity: int = 65536,
+    *,
+    local_address: Address = ("127.0.0.1", 80),
+    remote_address: Address = ("127.0.0.1", 50000),
+) -> tuple[MemoryStream, MemoryStream]:
+    """Return the two ends of a connection, the server's first.
+
+    `capacity` is how many bytes fit in each direction before `send` waits. The addresses are as the
+    server's end sees them: `(host, port)`, or a path for a Unix socket; the client's end has them the other
+    way round.
+    """
+    server = MemoryStream(capacity, local_address, remote_address)
+    client = MemoryStream(capacity, remote_address, local_address)
+    server._peer, client._peer = client, server
+    return server, client
+
+
+class MemoryStream(Stream):
+    """One end of a connection in memory; made by `memory_stream_pair`."""
+
+    _peer: MemoryStream
+
+    def __init__(self, capacity: int, local_address: Address, remote_address: Address) -> None:
+        super().__init__()
+        self._capacity = capacity
+        self._local_address = local_address
+        self._remote_address = remote_address
+        self._unread = bytearray()
+        self._arrival: Event | None = None
+        """What the task in `receive` waits for; None while there is no such task."""
+        self._room: Event | None = None
+        """What the task in `send` waits for; None while there is no such task."""
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """anyio's SocketAttribute, as of a socket with these addresses; there is no `raw_socket`."""
+        local, remote = self._local_address, self._remote_address
+        attributes: dict[Any, Callable[[], Any]] = {
+            SocketAttribute.family: lambda: _family(local),
+            SocketAttribute.local_address: lambda: local,
+            SocketAttribute.remote_address: lambda: remote,
+        }
+        if not isinstance(local, str):
+            attributes[SocketAttribute.local_port] = lambda: local[1]
+        if not isinstance(remote, str):
+            attributes[SocketAttribute.remote_port] = lambda: remote[1]
+        return attributes
+
+    def peer_closed(self) -> bool:
+        return self._receiving is not Half.OPEN
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if self._arrival is not None:
+            raise BusyResourceError("receiving from")
+        while not self._unread:
+            if self._receiving is not Half.OPEN:
+                raise self._receive_error()
+            self._arrival = Event()
+            try:
+                await self._arrival.wait()
+            finally:
+                self._arrival = None
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
+        data = bytes(self._unread[:max_bytes])
+        del self._unread[:max_bytes]
+        _wake(self._peer._room)
+        return data
+
+    def receive_nowait(self) -> bytes:
+        if self._arrival is not None:
+            raise BusyResourceError("receiving from")
+        if self._unread:
+            return self._take(65536)
+        if self._receiving is not Half.OPEN:
+            raise self._receive_error()
+        raise WouldBlock
+
+    async def send(self, item: bytes | memoryview) -> None:
+        if self._room is not None:
+            raise BusyResourceError("sending to")
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        rest = self._deliver(memoryview(item))
+        while rest:
+            await self._wait_for_room()
+            rest = self._deliver(rest)
+
+    def _deliver(self, item: memoryview) -> memoryview:
+        """Give the peer what fits, and return the rest."""
+        peer = self._peer
+        fits = self._capacity - len(peer._unread)
+        if item and fits:
+            peer._unread += item[:fits]
+            _wake(peer._arrival)
+        return item[fits:]
+
+    async def _wait_for_room(self) -> None:
+        self._room = Event()
+        try:
+            await self._room.wait()
+        except BaseException:
+            self._break_sending()
+            raise
+        finally:
+            self._room = None
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+
+    async def send_eof(self) -> None:
+        if self._room is not None:
+            raise BusyResourceError("sending to")
+        if self._sending is Half.ENDED:
+            return
+        if self._sending is not Half.OPEN:
+            raise self._send_error()
+        self._sending = Half.ENDED
+        self._peer._end_of_peer()
+
+    async def aclose(self) -> None:
+        if self._receiving is not Half.CLOSED:
+            self._close()
+            self._peer._end_of_peer()
+            # What is sent to a closed socket is answered with a reset.
+            self._peer._loss_of_peer(BrokenPipeError(errno.EPIPE, "the other end is closed"))
+
+    def abort(self) -> None:
+        if self._receiving is not Half.CLOSED:
+            self._close()
+            self._peer._loss_of_peer(ConnectionResetError(errno.ECONNRESET, "the other end was aborted"))
+
+    def _close(self) -> None:
+        self._close_halves()
+        self._unread.clear()
+        self._wake_all()
+
+    def _end_of_peer(self) -> None:
+        """The peer's FIN arrives."""
+        if self._receiving is Half.OPEN:
+            self._receiving = Half.ENDED
+        _wake(self._arrival)
+
+    def _loss_of_peer(self, fault: OSError) -> None:
+        """The peer's reset arrives."""
+        self._break(fault)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        _wake(self._arrival)
+        _wake(self._room)
+
+
+def _wake(event: Event | None) -> None:
+    if event is not None:
+        event.set()
+
+
+def _family(address: Address) -> socket.AddressFamily:
+    if isinstance(address, str):
+        return socket.AddressFamily["AF_UNIX"]  # by name: the constant is missing on Windows
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET

@@ -1,0 +1,70 @@
+"""The reference page of settings, made of their declarations.
+
+`python -m tests.support.settings_page > docs/reference/settings.md` writes it; a test compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from asgiserve.config import (
+    LAUNCH_NAMES,
+    OPTIONS,
+    Application,
+    Bind,
+    Http,
+    Launch,
+    Limits,
+    Log,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    from asgiserve.config import (
+        Option,
+    )
+
+__all__ = ["page"]
+
+HEAD = """\
+# Settings
+
+Every setting has one name: `timeout_keep_alive` is a keyword of `serve()` and `run()`, and
+`--timeout-keep-alive` on the command line. A flag without a value has an opposite, `--no-access-log`.
+
+This page is made of the declarations in `src/asgiserve/config.py`; do not edit it:
+`python -m tests.support.settings_page > docs/reference/settings.md`.
+"""
+
+
+def page() -> str:
+    groups = (Application, Bind, Launch, Http, Limits, Timeouts, Log)
+    return "\n".join([HEAD, *map(_section, groups)])
+
+
+def _section(group: type) -> str:
+    options = [option for option in OPTIONS.values() if option.group is group]
+    lines = [f"## {options[0].group.panel}", "", inspect.getdoc(group) or "", ""]
+    lines += ["| option | default | meaning |", "|---|---|---|"]
+    lines += [_row(option) for option in options]
+    if all(option.name in LAUNCH_NAMES for option in options):
+        lines += ["", "`serve()` takes none of these: whoever awaits it has started a loop already."]
+    return "\n".join([*lines, ""])
+
+
+def _row(option: Option) -> str:
+    form = f" {option.form}" if option.form else ""
+    # A default that no single value can name is told in words at the end of the text.
+    text, told, words = option.text.partition(" [default: ")
+    value = f"`{option.default_text}`" if option.default_text is not None else ""
+    default = words.rstrip("]") if told else value
+    return f"| {_cell(f'`{option.flag}{form}`')} | {default} | {_cell(text)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,280 @@
+"""The command line: what it prints, where, and the code that it leaves with."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+import httpx
+import pytest
+
+from asgiserve.cli import main
+from asgiserve.config import OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+GROUPS = [
+    "Application",
+    "Bind",
+    "Launch",
+    "HTTP",
+    "Limits",
+    "Timeouts (seconds, or none)",
+    "Logging",
+    "Other",
+]
+
+HELLO = """
+    async def app(scope, receive, send):
+        if scope["type"] != "http":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"hi"})
+"""
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Outcome]]:
+    """Runs the command line in this process, with the terminal's width at 80."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loggers = [logging.getLogger(name) for name in ("asgiserve.error", "asgiserve.access")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    modules = set(sys.modules)
+
+    def run_main(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["asgiserve", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        code = left.value.code
+        assert isinstance(code, int)
+        return Outcome(code, out, err)
+
+    yield run_main
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+    for name in {"applications"} & (set(sys.modules) - modules):
+        del sys.modules[name]
+
+
+@pytest.fixture
+def applications(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes the module `applications`; gives the directory for `--app-dir`."""
+
+    def write(source: str) -> Path:
+        (tmp_path / "applications.py").write_text(textwrap.dedent(source))
+        return tmp_path
+
+    return write
+
+
+# --- help and version -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_fits_eighty_columns_and_orders_its_panels(run: Callable[..., Outcome], flag: str) -> None:
+    code, out, _ = run(flag)
+
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    titles = [line.rstrip(":") for line in out.splitlines() if line.endswith(":") and line[0] != " "]
+    assert titles == GROUPS
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_help_tells_every_setting(run: Callable[..., Outcome], name: str) -> None:
+    option = OPTIONS[name]
+
+    words = " ".join(run("--help").out.split())
+
+    assert f" {option.flag} {'/' if option.form is None else option.form}" in words
+    assert option.text in words
+    if option.default_text is not None:
+        assert f"{option.text} [default: {option.default_text}]" in words
+
+
+def test_version_tells_what_a_defect_report_needs(run: Callable[..., Outcome]) -> None:
+    code, out, _ = run("--version")
+
+    assert code == 0
+    for name in ("anyio", "trio", "h11"):
+        assert f"{name} {version(name)}" in out
+    assert out.startswith("asgiserve ")
+    assert "backends: asyncio" in out
+    assert sys.version.split()[0] in out
+
+
+# --- options that make no sense ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--timeout-head", "soon"], "--timeout-head: expected a duration in seconds, 0 or more"),
+        (["--timeout-head", "soon"], "but got 'soon'"),
+        (["--port", "99999"], "--port: expected a port from 0 to 65535"),
+        (["--backend", "curio"], "--backend: expected one of asyncio, trio, but got 'curio'"),
+        (["--header", "nonsense"], "--header: expected fields of the form"),
+        (["--backend", "trio", "--loop", "uvloop"], "--loop: uvloop is an event loop for asyncio"),
+        (["--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_a_usage_error_names_the_flag_and_leaves_with_2(
+    run: Callable[..., Outcome], arguments: list[str], sentence: str
+) -> None:
+    code, out, err = run(*arguments, "module:app")
+
+    assert code == 2
+    assert sentence in err
+    assert "Usage: asgiserve" in err
+    assert out == ""
+
+
+def test_a_missing_application_gets_an_example(run: Callable[..., Outcome]) -> None:
+    code, _, err = run()
+
+    assert code == 2
+    assert "for example: asgiserve myproject.main:app" in err
+
+
+# --- what fails at the start ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("applications", "for example applications:app"),
+        ("absent_module:app", "no module 'absent_module'"),
+        ("applications:ap", "did you mean app?"),
+        ("applications:text", "is a str"),
+        ("applications:flask", "WSGI"),
+        ("applications:create", "use --factory"),
+    ],
+)
+def test_an_application_that_cannot_be_loaded_is_one_sentence(
+    run: Callable[..., Outcome], applications: Callable[[str], Path], target: str, hint: str
+) -> None:
+    more = "text = ''\ndef flask(environ, start_response): ...\ndef create(): return app"
+    directory = applications(textwrap.dedent(HELLO) + more)
+
+    code, out, err = run("--app-dir", directory, target)
+
+    assert code == 3
+    assert err.startswith("Error: ")
+    assert hint in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_an_error_inside_the_application_shows_its_traceback_then_a_sentence(
+    run: Callable[..., Outcome], applications: Callable[[str], Path]
+) -> None:
+    directory = applications("def fail():\n    1 / 0\nfail()")
+
+    code, _, err = run("--app-dir", directory, "applications:app")
+
+    assert code == 3
+    lines = err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "Error: importing applications failed: ZeroDivisionError: division by zero"
+    assert "asgiserve" not in err
+
+
+def test_a_port_in_use_is_told_with_the_address_and_a_way_out(
+    run: Callable[..., Outcome], applications: Callable[[str], Path]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        code, _, err = run("--app-dir", applications(HELLO), "--port", port, "applications:app")
+
+    assert code == 3
+    assert "Traceback" not in err
+    sentence = err.splitlines()[-1]
+    assert sentence.startswith("Error: ")
+    assert str(port) in sentence
+    assert "--port 0" in sentence
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_failed_startup_is_told_and_leaves_with_3(
+    run: Callable[..., Outcome], applications: Callable[[str], Path], backend: str
+) -> None:
+    directory = applications("""
+        async def app(scope, receive, send):
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "no database"})
+    """)
+
+    code, _, err = run("--app-dir", directory, "--port", 0, "--backend", backend, "applications:app")
+
+    assert code == 3
+    assert "no database" in err
+    assert "Traceback" not in err
+
+
+# --- serving ----------------------------------------------------------------------------------
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_says_where_it_serves_and_logs_requests_to_stdout(
+    applications: Callable[[str], Path], backend: str
+) -> None:
+    command = [sys.executable, "-m", "asgiserve", "--port", "0", "--backend", backend, "applications:app"]
+    process = subprocess.Popen(
+        [*command, "--app-dir", str(applications(HELLO))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        lines = []
+        while "running on" not in "".join(lines[-1:]):
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        url = lines[-1].partition("running on ")[2].split()[0]
+        assert httpx.get(f"{url}/path?query").text == "hi"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+
+    assert lines[0] == f"INFO:     Started server process [{process.pid}]\n"
+    assert lines[-1] == f"INFO:     asgiserve running on {url} (Press CTRL+C to quit)\n"
+    assert url.startswith("http://127.0.0.1:")
+    assert '"GET /path?query HTTP/1.1" 200 OK 2B' in out
+    assert "GET" not in err
+    assert process.returncode == 0
+
+
+def test_the_module_can_be_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "asgiserve", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+
+    assert f"anyio {version(anyio.__name__)}" in done.stdout

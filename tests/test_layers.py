@@ -1,0 +1,176 @@
+"""Who may import whom. Read from the source, so that nothing is run and a forbidden import names its line.
+
+cli → supervise → server → connection → {protocols | asgi} → events → {config | logs} → {errors | types}
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SOURCE = Path(__file__).parent.parent / "src" / "asgiserve"
+
+LAYERS = (
+    {"cli", "__main__"},
+    {"supervise"},
+    {"server"},
+    {"connection"},
+    {"protocols", "asgi"},
+    {"events"},
+    {"config", "logs"},
+    {"errors", "types"},
+)
+"""From the top down. A part imports from its own folder and from the rows below its own."""
+
+BESIDE = {
+    "": {"server", "errors", "config", "types", "logs"},
+    "loader": {"errors", "types"},
+    "backend": {"config", "errors"},
+    "streams": {"errors", "types", "backend"},
+    "demo": {"", "backend", "types"},
+}
+"""Parts outside the rows, and all of the package that they import. "" is the package itself."""
+
+USED_BY = {
+    "streams": {"server", "connection", "testing"},
+    "loader": {"cli", "server", "testing"},
+    "supervise": {"cli"},
+    "cli": {"__main__"},
+    "testing": set[str](),
+    "demo": set[str](),
+}
+"""Parts that only these may import."""
+
+PURE = {"protocols", "asgi", "events", "config", "types"}
+IMPURE_MODULES = {"anyio", "asyncio", "logging", "select", "socket", "ssl", "time", "trio"}
+
+ONLY_IN = {
+    "asyncio": {"streams", "backend", "testing"},
+    "trio": {"streams", "backend", "testing"},
+    "typer": {"cli"},
+    "uvloop": {"backend"},
+}
+"""Modules, and the only parts that name them."""
+
+
+class Import(NamedTuple):
+    part: str
+    """The folder or file directly below the package that imports: `connection`, `cli`."""
+    module: str
+    """What is imported, in full: `asgiserve.errors`, `anyio.abc`."""
+    where: str
+
+    @property
+    def root(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
+    def target(self) -> str | None:
+        """The part of the package that is imported; None if it is another package."""
+        return (self.module + "..").split(".")[1] if self.root == "asgiserve" else None
+
+
+def _part_of(file: Path) -> str:
+    part = file.relative_to(SOURCE).parts[0].removesuffix(".py")
+    return "" if part == "__init__" else part
+
+
+def _imports() -> Iterator[Import]:
+    for file in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            for module in _modules(node):
+                yield Import(
+                    _part_of(file), module, f"{file.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
+                )
+
+
+def _modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        # `from asgiserve import logs` imports a part; `from asgiserve.errors import X` a name of one.
+        parts = {path.name.removesuffix(".py") for path in SOURCE.iterdir()}
+        if node.module == "asgiserve":
+            return [f"asgiserve.{one.name}" if one.name in parts else "asgiserve" for one in node.names]
+        return [node.module or ""]
+    return []
+
+
+IMPORTS = list(_imports())
+PARTS = sorted({each.part for each in IMPORTS})
+
+
+def _allowed(part: str) -> set[str]:
+    if part in BESIDE:
+        return BESIDE[part] | {part}
+    row = next((number for number, names in enumerate(LAYERS) if part in names), None)
+    if row is None:
+        return {"", *PARTS} - {"cli", "__main__"}  # testing: everything but the command line
+    below = {name for names in LAYERS[row + 1 :] for name in names}
+    return below | {part, "", "backend", *(user for user, users in USED_BY.items() if part in users)}
+
+
+def test_the_check_sees_imports_of_both_kinds() -> None:
+    seen = {(each.part, each.target or each.root) for each in IMPORTS}
+
+    assert {("cli", "typer"), ("cli", "logs"), ("config", "errors"), ("backend", "trio")} <= seen
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_imports_only_from_the_layers_below(part: str) -> None:
+    allowed = _allowed(part)
+
+    wrong = [each for each in IMPORTS if each.part == part and each.target not in {None, *allowed}]
+
+    assert not wrong, [f"{each.where} imports {each.module}" for each in wrong]
+
+
+@pytest.mark.parametrize("part", USED_BY)
+def test_a_part_is_imported_only_by_those_who_may(part: str) -> None:
+    wrong = [each for each in IMPORTS if each.target == part and each.part not in USED_BY[part] | {part}]
+
+    assert not wrong, [f"{each.where} imports {each.module}" for each in wrong]
+
+
+@pytest.mark.parametrize("part", sorted(PURE))
+def test_rules_have_no_io_no_clock_and_no_log(part: str) -> None:
+    wrong = [each for each in IMPORTS if each.part == part and each.root in IMPURE_MODULES]
+
+    assert not wrong, [f"{each.where} imports {each.module}" for each in wrong]
+
+
+@pytest.mark.parametrize("module", sorted(ONLY_IN))
+def test_a_library_is_named_only_where_it_belongs(module: str) -> None:
+    wrong = [each for each in IMPORTS if each.root == module and each.part not in ONLY_IN[module]]
+
+    assert not wrong, [f"{each.where} imports {each.module}" for each in wrong]
+
+
+def test_every_other_import_is_the_standard_library_or_a_dependency() -> None:
+    known = {
+        "asgiserve",
+        "anyio",
+        "trio",
+        "h11",
+        "wsproto",
+        "typer",
+        "uvloop",
+        "pytest",
+        *sys.stdlib_module_names,
+    }
+
+    assert {each.root for each in IMPORTS} <= known
+
+
+def test_codecs_and_asgi_rules_never_meet() -> None:
+    pairs = {(each.part, each.target) for each in IMPORTS}
+
+    assert not pairs & {("protocols", "asgi"), ("asgi", "protocols")}

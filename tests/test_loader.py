@@ -1,0 +1,253 @@
+"""`load()`: every way to name an application wrongly gets a sentence that helps."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asgiserve.errors import AppLoadError
+from asgiserve.loader import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Write = Callable[..., str]
+
+APPLICATIONS = """
+    import json as sub
+
+    async def app(scope, receive, send): ...
+
+    class Holder:
+        app = staticmethod(app)
+    holder = Holder()
+
+    class ByInstance:
+        async def __call__(self, scope, receive, send): ...
+    instance = ByInstance()
+
+    class ByClass:
+        def __init__(self, scope, receive, send): ...
+
+    def older(scope): ...
+
+    def anything(*args): ...
+
+    def create_app(settings=None): return app
+    def create_text(): return "no application"
+    async def create_later(): return app
+    def create_coroutine(): return app({}, None, None)
+    def create_with(settings): return app
+    def create_broken(): raise TypeError("from inside the factory")
+
+    text = "no application"
+    def wrong(a, b): ...
+
+    class Flask:
+        def wsgi_app(self, environ, start_response): ...
+        def __call__(self, environ, start_response): ...
+    flask = Flask()
+    def wsgi(environ, start_response): ...
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    """Writes a module into the directory that applications are loaded from."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def write_module(path: str, source: str) -> str:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(source))
+        return str(tmp_path)
+
+    yield write_module
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def directory(write: Write) -> str:
+    return write("apps.py", APPLICATIONS)
+
+
+def refusal(target: str, directory: str, *, factory: bool = False) -> str:
+    with pytest.raises(AppLoadError) as caught:
+        load(target, app_dir=directory, factory=factory)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["app", "holder.app", "instance", "ByClass", "older", "anything"])
+def test_what_may_be_an_application_is_loaded(directory: str, name: str) -> None:
+    found = load(f"apps:{name}", app_dir=directory, factory=False)
+
+    module: Any = sys.modules["apps"]
+    for part in name.split("."):
+        module = getattr(module, part)
+    assert found is module
+
+
+def test_a_factory_is_called(directory: str) -> None:
+    assert load("apps:create_app", app_dir=directory, factory=True) is sys.modules["apps"].app
+
+
+def test_the_directory_is_first_in_the_path(directory: str) -> None:
+    load("apps:app", app_dir=directory, factory=False)
+    load("apps:app", app_dir=directory, factory=False)
+
+    assert sys.path[0] == directory
+    assert sys.path.count(directory) == 1
+
+
+def test_no_directory_means_the_current_one(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(directory)
+
+    assert callable(load("apps:app", app_dir="", factory=False))
+
+
+def test_a_directory_that_does_not_exist_is_named() -> None:
+    assert "/no/such/place" in refusal("apps:app", "/no/such/place")
+
+
+@pytest.mark.parametrize(
+    ("target", "example"),
+    [
+        ("apps", "apps:app"),
+        ("apps:", "apps:app"),
+        (":app", "app:app"),
+        ("", "app"),
+        ("no_module", "no_module:app"),
+    ],
+)
+def test_a_target_without_both_parts_gets_an_example(directory: str, target: str, example: str) -> None:
+    assert example in refusal(target, directory)
+
+
+def test_the_example_uses_the_name_that_the_module_has(write: Write) -> None:
+    directory = write("served.py", "async def application(scope, receive, send): ...")
+
+    assert refusal("served", directory).endswith("served:application")
+
+
+@pytest.mark.parametrize("target", ["absent:app", "absent.deeper:app", "apps.deeper:app"])
+def test_a_missing_module_is_named_with_the_directory_searched(directory: str, target: str) -> None:
+    text = refusal(target, directory)
+
+    assert repr(target.partition(":")[0].removesuffix(".deeper" if "absent" in target else "")) in text
+    assert directory in text
+
+
+@pytest.mark.parametrize("target", ["apps.py:app", "./apps.py:app", ".apps:app"])
+def test_a_file_name_is_answered_with_the_module_name(directory: str, target: str) -> None:
+    assert "write apps:app" in refusal(target, directory)
+
+
+@pytest.mark.parametrize(
+    ("source", "raised"),
+    [
+        ("import a_module_that_is_absent", ModuleNotFoundError),
+        ("from json import a_name_that_is_absent", ImportError),
+        ("1 / 0", ZeroDivisionError),
+        ("def broken(:", SyntaxError),
+    ],
+)
+def test_an_error_inside_the_application_is_chained_with_its_own_frames_only(
+    write: Write, source: str, raised: type[Exception]
+) -> None:
+    directory = write("broken.py", source)
+
+    with pytest.raises(AppLoadError, match="importing broken failed") as caught:
+        load("broken:app", app_dir=directory, factory=False)
+
+    cause = caught.value.__cause__
+    assert isinstance(cause, raised)
+    shown = "".join(traceback.format_exception(cause))
+    assert "broken.py" in shown
+    assert "loader.py" not in shown
+    assert "importlib" not in shown
+
+
+def test_a_missing_part_of_the_applications_own_package_is_an_error_inside_it(write: Write) -> None:
+    directory = write("package/__init__.py", "import package.main")
+
+    with pytest.raises(AppLoadError) as caught:
+        load("package.main:app", app_dir=directory, factory=False)
+
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("ap", "app"), ("creat_app", "create_app"), ("holder.apps", "app"), ("xyz", "app")]
+)
+def test_a_missing_attribute_gets_the_nearest_names(directory: str, name: str, nearest: str) -> None:
+    text = refusal(f"apps:{name}", directory)
+
+    assert repr(name.split(".")[-1]) in text
+    assert nearest in text.partition("did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("text", "is a str, which is not callable"),
+        ("sub", "is a module"),
+        ("wrong", "cannot be called with scope, receive and send"),
+        ("create_app", "use --factory"),
+        ("ByInstance", "is a class, not an instance"),
+        ("flask", "is a WSGI application (a Flask)"),
+        ("wsgi", "WSGIMiddleware"),
+    ],
+)
+def test_what_is_no_application_is_refused_with_its_kind(directory: str, name: str, hint: str) -> None:
+    assert hint in refusal(f"apps:{name}", directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("text", "is a str, not a callable"),
+        ("app", "leave --factory out"),
+        ("create_with", "has required parameters"),
+        ("create_later", "is a coroutine function"),
+        ("create_text", "what apps:create_text returned is a str"),
+        ("create_coroutine", "what apps:create_coroutine returned is a coroutine"),
+    ],
+)
+def test_what_is_no_factory_is_refused_with_its_kind(directory: str, name: str, hint: str) -> None:
+    assert hint in refusal(f"apps:{name}", directory, factory=True)
+
+
+def test_a_factory_that_raises_is_chained(directory: str) -> None:
+    with pytest.raises(AppLoadError, match="create_broken failed: TypeError: from inside") as caught:
+        load("apps:create_broken", app_dir=directory, factory=True)
+
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert "loader.py" not in "".join(traceback.format_exception(caught.value.__cause__))
+
+
+def test_an_error_whose_text_cannot_be_made_is_told_by_its_type(write: Write) -> None:
+    source = "class Bad(Exception):\n    def __str__(self): raise ValueError\nraise Bad"
+    directory = write("mute.py", source)
+
+    assert refusal("mute:app", directory).endswith("importing mute failed: Bad")
+
+
+def test_an_application_may_use_the_running_loop_at_import(write: Write) -> None:
+    source = "import asyncio\nloop = asyncio.get_running_loop()\nasync def app(scope, receive, send): ..."
+    directory = write("looped.py", source)
+
+    async def load_inside() -> None:
+        load("looped:app", app_dir=directory, factory=False)
+        assert sys.modules["looped"].loop is asyncio.get_running_loop()
+
+    asyncio.run(load_inside())

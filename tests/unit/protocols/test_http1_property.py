@@ -1,0 +1,106 @@
+"""Whatever bytes come, however they are split: both engines say the same, and only events or RemoteProtocolError.
+
+`read_wire` lets every other exception through, so that each example also shows that there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asgiserve.config import Limits
+from tests.support.wire import ENGINES, bytewise, chunked, read_wire, request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+quick = settings(max_examples=150, deadline=None)
+
+LIMITS = Limits(request_line=60, request_head=200, request_fields=6, request_body=100)
+
+LINES = st.sampled_from(
+    [
+        b"GET / HTTP/1.1",
+        b"POST /a?b HTTP/1.1",
+        b"get http://h/ HTTP/1.1",
+        b"PUT / HTTP/1.0",
+        b"GET / HTTP/2.0",
+    ]
+)
+FIELDS = st.sampled_from(
+    [
+        b"Host: h", b"Host: a/b", b"Connection: close", b"Connection: keep-alive, upgrade", b"Upgrade: websocket",
+        b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
+        b"Accept: */*", b"Cookie: a=b", b"X: \xff", b"A : b", b" fold", b"X: a\x0bb", b"X:",
+    ]
+)  # fmt: skip
+PARTS = st.sampled_from(
+    [b"\r\n", b"\r", b"\n", b"\r\n\r\n", b" ", b":", b"0\r\n\r\n", b"3\r\nabc\r\n", b"1;x\r\n", b"5", b"\x00", b"G", b"abc"]
+)  # fmt: skip
+
+
+@st.composite
+def wires(draw: st.DrawFn) -> bytes:
+    """Requests, mostly good, one behind the other, with bytes put in, taken out and replaced here and there."""
+    wire = b""
+    for _ in range(draw(st.integers(1, 3))):
+        fields = draw(st.lists(FIELDS, max_size=4))
+        host = draw(st.sampled_from([b"h", b"h", None]))
+        body = b"".join(draw(st.lists(PARTS, max_size=5)))
+        wire += request(*fields, line=draw(LINES), host=host, body=body)
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(wire)))
+        wire = wire[:place] + draw(PARTS) + wire[place + draw(st.integers(0, 2)) :]
+    return wire
+
+
+def split(wire: bytes, places: Sequence[int]) -> list[bytes]:
+    cuts = [0, *sorted(place % (len(wire) + 1) for place in places), len(wire)]
+    return [wire[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+
+
+PLACES = st.lists(st.integers(0, 1000), max_size=5)
+
+
+@quick
+@given(wires(), PLACES, st.sampled_from([LIMITS, Limits()]))
+def test_engines_and_splits_give_the_same(wire: bytes, places: list[int], limits: Limits) -> None:
+    expected = read_wire([wire], limits=limits)
+    for engine in ENGINES:
+        assert read_wire(split(wire, places), engine=engine, limits=limits) == expected
+        assert read_wire(bytewise(wire), engine=engine, limits=limits) == expected
+
+
+@quick
+@given(st.binary(max_size=300), PLACES)
+def test_any_bytes_give_events_or_a_refusal(wire: bytes, places: list[int]) -> None:
+    for prefix in (b"", b"GET / HTTP/1.1\r\n", chunked(b""), chunked(b"0\r\n"), chunked(b"5\r\nhello")):
+        expected = read_wire([prefix + wire], limits=LIMITS)
+        for engine in ENGINES:
+            assert read_wire(split(prefix + wire, places), engine=engine, limits=LIMITS) == expected
+
+
+@quick
+@given(st.lists(st.binary(min_size=1, max_size=100), max_size=6), PLACES, st.booleans())
+def test_the_body_that_comes_out_is_the_body_that_was_sent(
+    parts: list[bytes], places: list[int], chunks: bool
+) -> None:
+    body = b"".join(parts)
+    if chunks:
+        wire = chunked(b"".join(b"%X\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+    else:
+        wire = request(b"Content-Length: %d" % len(body), line=b"POST / HTTP/1.1", body=body)
+    for engine in ENGINES:
+        outcome = read_wire(split(wire + b"rest", places), engine=engine)
+        assert [(reading.body, reading.complete) for reading in outcome.readings] == [(body, True)]
+        assert outcome.unread == b"rest"
+
+
+@quick
+@given(st.lists(st.tuples(FIELDS, st.booleans()), max_size=6))
+def test_a_prefix_of_a_good_request_is_never_refused(fields: list[tuple[bytes, bool]]) -> None:
+    wire = request(*(text for text, wanted in fields if wanted), line=b"POST / HTTP/1.1")
+    if read_wire([wire]).refusal is None:
+        assert all(read_wire([wire[:end]]).refusal is None for end in range(len(wire)))

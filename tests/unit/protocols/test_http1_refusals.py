@@ -1,0 +1,300 @@
+"""Every way in which a request can be wrong, on both engines, whole, byte by byte and at every split."""
+
+from __future__ import annotations
+
+import pytest
+
+from asgiserve.config import Limits
+from asgiserve.protocols.http1 import Http1Codec
+from tests.support.wire import ENGINES, chunked, read_wire, request, the_outcome
+
+REQUEST_LINES = {
+    b"GET /": 400,
+    b"GET / HTTP/1.1 ": 400,
+    b"GET  / HTTP/1.1": 400,
+    b"GET /a b HTTP/1.1": 400,
+    b"GET\t/ HTTP/1.1": 400,
+    b"GE(T / HTTP/1.1": 400,
+    b"GET \x00 HTTP/1.1": 400,
+    b"GET /\x7f HTTP/1.1": 400,
+    b"GET /\xc3\xa9 HTTP/1.1": 400,
+    b"GET /a#b HTTP/1.1": 400,
+    b"GET /\r HTTP/1.1": 400,
+    b"GET / HTTP/1.1\r": 400,
+    b"GET / http/1.1": 400,
+    b"GET / HTTP/1.10": 400,
+    b"GET / HTTP/01.1": 400,
+    b"GET / HTTP/1": 400,
+    b"GET / HTTP/1,1": 400,
+    b"GET / HTTP/\xb9.1": 400,
+    b"GET / ": 400,
+    b"GET / HTTP/1.2": 505,
+    b"GET / HTTP/0.9": 505,
+    b"GET / HTTP/3.0": 505,
+    b"PRI * HTTP/2.0": 505,
+    b"CONNECT example.org:443 HTTP/1.1": 501,
+    b"connect / HTTP/1.1": 501,
+    b"GET * HTTP/1.1": 400,
+    b"GET path HTTP/1.1": 400,
+    b"GET h:80 HTTP/1.1": 400,
+    b"GET ?q HTTP/1.1": 400,
+    b"GET ftp://h/ HTTP/1.1": 400,
+    b"GET http:/h/ HTTP/1.1": 400,
+    b"GET http:///p HTTP/1.1": 400,
+    b"GET http://u@h/ HTTP/1.1": 400,
+    b"GET http://u:p@h/ HTTP/1.1": 400,
+    b"GET http://h:x/ HTTP/1.1": 400,
+    b"GET http://[::g]/ HTTP/1.1": 400,
+    b" GET / HTTP/1.1": 400,
+    b"\x16\x03\x01\x02\x00": 400,
+    b"\xffGET / HTTP/1.1": 400,
+}
+
+FIELDS = {
+    b"no colon": 400,
+    b": empty name": 400,
+    b"Space : v": 400,
+    b"Tab\t: v": 400,
+    b" Folded: v": 400,
+    b"\tFolded: v": 400,
+    b"A: b\r\n folded": 400,
+    b"A: b\r\n\tfolded": 400,
+    b"N(ame: v": 400,
+    b"N\xe4me: v": 400,
+    b"N\x00ame: v": 400,
+    b"A: b\nB: c": 400,
+    b"A: b\rB: c": 400,
+    b"A: b\r": 400,
+    b"\rA: b": 400,
+    b"Host": 400,
+    **{b"A: b%cc" % control: 400 for control in [*range(0x09), *range(0x0A, 0x20), 0x7F]},
+    **{b"User-Agent: %c" % control: 400 for control in (0x00, 0x0B, 0x0C, 0x1C, 0x1F, 0x7F)},
+    b"Connection: cl\xf6se": 400,
+    b"Upgrade: \xff": 400,
+    b"Expect: \xff": 400,
+    b"Sec-WebSocket-Protocol: \xff": 400,
+    b"sec-websocket-key: \x85": 400,
+    b"Expect: 200-ok": 417,
+    b"Expect: 100-continue, x": 417,
+    b"Expect:": 417,
+    b"Host: second": 400,
+    b"host: h": 400,
+    b"Content-Length:": 400,
+    b"Content-Length: +1": 400,
+    b"Content-Length: -1": 400,
+    b"Content-Length: 0x1": 400,
+    b"Content-Length: 1_0": 400,
+    b"Content-Length: 1 0": 400,
+    b"Content-Length: 1.0": 400,
+    b"Content-Length: \xb2": 400,
+    b"Content-Length: \xd9\xa1": 400,
+    b"Content-Length: 5, 5": 400,
+    b"Content-Length: 5\r\nContent-Length: 5": 400,
+    b"Content-Length: 5\r\nContent-Length: 6": 400,
+    b"Content-Length: 18446744073709551616": 400,
+    b"Content-Length: 00000000000000000005": 400,
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked": 400,
+    b"Transfer-Encoding: chunked\r\nContent-Length: 5": 400,
+    b"Transfer-Encoding:": 400,
+    b"Transfer-Encoding: x": 400,
+    b"Transfer-Encoding: identity": 400,
+    b"Transfer-Encoding: chunked, x": 400,
+    b"Transfer-Encoding: chunked, chunked": 400,
+    b"Transfer-Encoding: chunked, gzip": 400,
+    b"Transfer-Encoding: ,chunked": 400,
+    b"Transfer-Encoding: chunked,": 400,
+    b"Transfer-Encoding: chunked;q=1": 400,
+    b'Transfer-Encoding: "chunked"': 400,
+    b"Transfer-Encoding: \x0bchunked": 400,
+    b"Transfer-Encoding: chunked\xa0": 400,
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked": 400,
+    b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked": 400,
+    b"Transfer-Encoding: gzip": 501,
+    b"Transfer-Encoding: gzip, chunked": 501,
+    b"Transfer-Encoding: x-gzip, deflate, Chunked": 501,
+    b"Transfer-Encoding: compress": 501,
+}
+
+HOSTS = [
+    b"a/b", b"a?b", b"a#b", b"a@b", b"a b", b"a,b", b"a\\b", b"a\"b", b"<a>", b"h:x", b"h:80:80", b"h:123456",
+    b"h:65536", b":80", b"[::1", b"::1", b"[::g]", b"[]", b"[1:2]", b"[::1]x", b"[fe80::1%25eth0]", b"a%zz", b"h\xe9",
+]  # fmt: skip
+CHUNKS = {
+    b"5\nhello\r\n0\r\n\r\n": 400,
+    b"5\r\nhello\n0\r\n\r\n": 400,
+    b"5\r\nhelloXX0\r\n\r\n": 400,
+    b"5\r\nhello\rX0\r\n\r\n": 400,
+    b"5\r\nhello!\r\n0\r\n\r\n": 400,
+    b"+5\r\nhello\r\n0\r\n\r\n": 400,
+    b"-1\r\n": 400,
+    b"0x5\r\nhello\r\n0\r\n\r\n": 400,
+    b"1_0\r\n": 400,
+    b"5 \r\nhello\r\n0\r\n\r\n": 400,
+    b" 5\r\nhello\r\n0\r\n\r\n": 400,
+    b"5 ;x\r\nhello\r\n0\r\n\r\n": 400,
+    b"\r\n": 400,
+    b"g\r\n": 400,
+    b"5;a=\x00\r\n": 400,
+    b"5;a=\rb\r\n": 400,
+    b"5;a=\x0b\r\n": 400,
+    b"5;a=\nb\r\n": 400,
+    b"10000000000000000\r\n": 400,
+    b"00000000000000005\r\nhello\r\n": 400,
+    b"0\n\r\n": 400,
+    b"0\r\n\n": 400,
+    b"0\r\nA: b\n\r\n": 400,
+    b"0\r\nA: b\n\n": 400,
+    b"0\r\nA: b\r\n folded\r\n\r\n": 400,
+    b"0\r\n folded: first\r\n\r\n": 400,
+    b"0\r\nA : b\r\n\r\n": 400,
+    b"0\r\nA: \x00\r\n\r\n": 400,
+    b"0\r\nno colon\r\n\r\n": 400,
+    b"0\r\nContent-Length: 5\r\n\r\n": 400,
+    b"0\r\nTransfer-Encoding: chunked\r\n\r\n": 400,
+    b"0\r\nHost: other\r\n\r\n": 400,
+    b"0\r\n\rX\r\n": 400,
+}
+
+TINY = Limits(request_line=20, request_head=64, request_fields=3, request_body=6)
+
+LIMITS = {
+    b"GET /67890123456 HTTP/1.1": 414,
+    b"GET /6789 HTTP/1.1 \r\nHost: h\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nA: " + b"a" * 45: 431,
+    b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"a" * 35 + b"\r\n\r\n": 431,
+    request(b"A: b", b"C: d", b"E: f"): 431,
+    request(b"Content-Length: 7", line=b"POST / HTTP/1.1"): 413,
+}
+
+BODY_LIMITS = {
+    b"7\r\n": 413,
+    b"4\r\nabcd\r\n3\r\n": 413,
+    b"0\r\nA: b\r\nC: d\r\nE: f\r\nG: h\r\n\r\n": 431,
+    b"0\r\nA: " + b"a" * 130: 431,
+    b"5;" + b"x" * 4095: 400,
+}
+SMALL = Limits(request_head=128, request_fields=3, request_body=6)
+
+
+@pytest.mark.parametrize(("line", "status"), REQUEST_LINES.items())
+def test_a_bad_request_line_is_refused(line: bytes, status: int) -> None:
+    outcome = the_outcome(request(line=line))
+    assert outcome.status == status
+    assert outcome.readings == []
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in REQUEST_LINES if not line.endswith(b"\r") and line != b"GET /\r HTTP/1.1"]
+)
+def test_a_bad_request_line_is_refused_before_the_head_is_complete(line: bytes) -> None:
+    assert the_outcome(line + b"\r\n").status == REQUEST_LINES[line]
+
+
+@pytest.mark.parametrize(("fields", "status"), FIELDS.items())
+def test_bad_fields_are_refused(fields: bytes, status: int) -> None:
+    assert the_outcome(request(fields)).status == status
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_host_outside_its_grammar_is_refused(host: bytes) -> None:
+    assert the_outcome(request(host=host)).status == 400
+
+
+def test_a_request_without_host_is_refused_on_http_1_1() -> None:
+    assert the_outcome(request(host=None)).status == 400
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"gzip", b"x"])
+def test_a_transfer_coding_is_refused_on_http_1_0(coding: bytes) -> None:
+    wire = request(b"Transfer-Encoding: " + coding, line=b"POST / HTTP/1.0")
+    assert the_outcome(wire).status == 400
+
+
+@pytest.mark.parametrize(("wire", "status"), CHUNKS.items())
+def test_bad_chunked_framing_is_refused(wire: bytes, status: int) -> None:
+    outcome = the_outcome(chunked(wire))
+    assert outcome.status == status
+    assert not outcome.readings[0].complete
+
+
+@pytest.mark.parametrize(("wire", "status"), LIMITS.items())
+def test_a_head_beyond_a_limit_is_refused(wire: bytes, status: int) -> None:
+    assert the_outcome(wire, limits=TINY).status == status
+
+
+@pytest.mark.parametrize("wire", BODY_LIMITS)
+def test_a_body_beyond_a_limit_is_refused(wire: bytes) -> None:
+    data = chunked(wire)
+    pieces = [data[index : index + 50] for index in range(0, len(data), 50)]
+    whole = read_wire([data], limits=SMALL)
+    assert whole.status == BODY_LIMITS[wire]
+    for engine in ENGINES:
+        assert read_wire(pieces, engine=engine, limits=SMALL) == whole
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_chunk_extensions_beyond_their_budget_are_refused(engine: str) -> None:
+    # Each chunk costs 1,002 bytes and 4 more, and is allowed 16 + 2: the 17th passes 16 KiB.
+    chunk = b"1;" + b"x" * 1000 + b"\r\na\r\n"
+    allowed = chunked(chunk * 16 + b"0\r\n\r\n")
+    assert read_wire([allowed], engine=engine).readings[0].body == b"a" * 16
+    assert read_wire([chunked(chunk * 17)], engine=engine).status == 400
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_small_chunks_are_no_abuse(engine: str) -> None:
+    outcome = read_wire([chunked(b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n")], engine=engine)
+    assert outcome.readings[0].complete
+    assert outcome.readings[0].body == b"a" * 20_000
+
+
+@pytest.mark.parametrize("bad", [b"A : b", b"Host: two", b"Content-Length: x"])
+def test_a_good_request_before_a_bad_one_comes_out_and_none_after_it(bad: bytes) -> None:
+    good = request(line=b"GET /good HTTP/1.1")
+    outcome = the_outcome(good + request(bad) + request(line=b"GET /after HTTP/1.1"))
+    assert [reading.head.raw_path for reading in outcome.readings] == [b"/good"]
+    assert outcome.status == 400
+    assert outcome.unread == b""
+
+
+@pytest.mark.parametrize(("first", "later"), [(b"A : b", b"C: d\nE: f"), (b"A: b\nC: d", b"E : f")])
+def test_a_bare_lf_is_named_whatever_else_is_wrong(first: bytes, later: bytes) -> None:
+    outcome = the_outcome(request(first, later))
+    assert outcome.refusal == (400, "a line of the head ends with LF instead of CR LF")
+
+
+@pytest.mark.parametrize("wire", [b"GET / HTTP/1.1\nHost: h\n\n", b"GET / HTTP/1.1\r\nHost: h\n\n", b"\n"])
+def test_a_peer_that_ends_lines_with_lf_is_refused_and_not_waited_for(wire: bytes) -> None:
+    assert the_outcome(wire).status == 400
+
+
+@pytest.mark.parametrize("byte", [bytes([value]) for value in (0x00, 0x16, 0x20, 0x2F, 0x3A, 0x80, 0xFF)])
+def test_a_first_byte_that_begins_no_method_is_refused_at_once(byte: bytes) -> None:
+    assert the_outcome(byte).status == 400
+
+
+def test_a_refusal_names_nothing_that_the_peer_sent() -> None:
+    for wire in [*map(request, FIELDS), *(request(line=line) for line in REQUEST_LINES)]:
+        outcome = read_wire([wire.replace(b"A", b"QQQ")])
+        assert outcome.refusal is None or "QQQ" not in outcome.refusal[1]
+
+
+@pytest.mark.parametrize("empty_lines", [4, 5])
+def test_empty_lines_before_a_request_are_tolerated_within_bounds(empty_lines: int) -> None:
+    outcome = the_outcome(b"\r\n" * empty_lines + request())
+    assert outcome.status == (None if empty_lines == 4 else 400)
+    assert len(outcome.readings) == (1 if empty_lines == 4 else 0)
+
+
+def test_a_poisoned_codec_repeats_its_error_and_holds_nothing() -> None:
+    codec = Http1Codec(Limits())
+    codec.receive_data(request(b"A : b"))
+    texts = []
+    for verb in (codec.next_head, codec.next_head, codec.next_body, codec.discard_body):
+        codec.receive_data(request())
+        with pytest.raises(Exception, match="token") as caught:
+            verb()
+        texts.append((type(caught.value).__name__, str(caught.value)))
+    assert len(set(texts)) == 1
+    assert codec.buffered == 0
+    assert not codec.head_begun
