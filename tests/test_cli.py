@@ -19,7 +19,7 @@ from asgiserve.cli import main
 from asgiserve.config import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 GROUPS = [
@@ -237,6 +237,14 @@ def test_a_failed_startup_is_told_and_leaves_with_3(
 # --- serving ----------------------------------------------------------------------------------
 
 
+def _until(lines: Iterable[str], text: str) -> Iterator[str]:
+    """The lines up to the first with that text; all of them, if there is none."""
+    for line in lines:
+        yield line
+        if text in line:
+            return
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_it_says_where_it_serves_and_logs_requests_to_stdout(
@@ -249,16 +257,16 @@ def test_it_says_where_it_serves_and_logs_requests_to_stdout(
         stderr=subprocess.PIPE,
         text=True,
     )
-    with process:
+    try:
         assert process.stderr is not None
-        lines = []
-        while "running on" not in "".join(lines[-1:]):
-            lines.append(process.stderr.readline())
-            assert lines[-1], lines
+        lines = list(_until(process.stderr, "running on"))
         url = lines[-1].partition("running on ")[2].split()[0]
         assert httpx.get(f"{url}/path?query").text == "hi"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()  # nothing, if it has ended
+        process.communicate()
 
     assert lines[0] == f"INFO:     Started server process [{process.pid}]\n"
     assert lines[-1] == f"INFO:     asgiserve running on {url} (Press CTRL+C to quit)\n"

@@ -1,6 +1,6 @@
 """Who may import whom. Read from the source, so that nothing is run and a forbidden import names its line.
 
-cli → supervise → server → connection → {protocols | asgi} → events → {config | logs} → {errors | types}
+cli → signals → supervise → server → connection → {protocols | asgi} → events → {config | logs} → {errors | types}
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "asgiserve"
 
 LAYERS = (
     {"cli", "__main__"},
+    {"signals"},
     {"supervise"},
     {"server"},
     {"connection"},

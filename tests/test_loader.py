@@ -124,8 +124,8 @@ def test_a_directory_that_does_not_exist_is_named() -> None:
     [
         ("apps", "apps:app"),
         ("apps:", "apps:app"),
-        (":app", "app:app"),
-        ("", "app"),
+        (":api", "module:api"),
+        ("", "module:app"),
         ("no_module", "no_module:app"),
     ],
 )

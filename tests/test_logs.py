@@ -167,10 +167,10 @@ def test_a_line_break_in_a_message_cannot_forge_a_line(out: io.StringIO, err: io
 # --- errors of applications -------------------------------------------------------------------
 
 
-def raised(error: BaseException) -> BaseException:
+def raised(error: Exception) -> Exception:
     try:
         raise error
-    except BaseException as caught:
+    except Exception as caught:
         return caught
 
 
@@ -210,7 +210,7 @@ class Mute(Exception):
 
 class Unreadable(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]
         raise RuntimeError
 
 

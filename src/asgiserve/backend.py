@@ -44,9 +44,11 @@ class HostTask(Protocol):
 
     def context_replaced(self) -> bool:
         """Whether the loop runs this step in another context than the task's own, on purpose."""
+        ...
 
     def cancelled_by_application(self) -> bool:
         """Whether somebody has cancelled the task itself, by the loop's own means."""
+        ...
 
     async def absorb_cancellation(self) -> None:
         """Undo that, so that the driver can go on. Our own cancellation still comes through."""
@@ -58,13 +60,15 @@ def host_task() -> HostTask:
 
 
 class _AsyncioTask:
-    __slots__ = ("_task", "cancelled_by_application")
+    __slots__ = ("_task",)
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self.cancelled_by_application: Callable[[], bool] = task.cancelling  # type: ignore[assignment]
+
+    def cancelled_by_application(self) -> bool:
+        return self._task.cancelling() > 0
 
     def context_replaced(self) -> bool:
         return False

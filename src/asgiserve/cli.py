@@ -2,7 +2,7 @@
 
 The only file that prints, exits or reads the environment, and the only one that knows typer. Every
 option is made from its declaration in `config.OPTIONS`; no setting has a name, a default or a help text
-of its own here. What comes after the start, signals and the way to stop, is in `_serve()`.
+of its own here. What comes after the start, signals and the way to stop, is in signals.py.
 
 Exit codes: 0 after a graceful stop; 2 for options that make no sense; 3 if the application could not be
 loaded or started, or an address not be bound; 1 if its shutdown failed; 130 for Ctrl+C before the server
@@ -40,14 +40,13 @@ from asgiserve.config import (
 )
 from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError
 from asgiserve.loader import load
-from asgiserve.server import serve
+from asgiserve.signals import serve_until_signalled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from asgiserve.config import Option
     from asgiserve.server import Server
-    from asgiserve.types import ASGIApplication
 
 __all__ = ["main"]
 
@@ -165,8 +164,8 @@ def _start(ctx: typer.Context, *, app: str | None, **given: Any) -> None:
     if not app:
         ctx.fail(f"APP is missing: name the application as MODULE:ATTRIBUTE, for example: {EXAMPLE}")
     try:
-        launch, settings = split_launch({k: v for k, v in given.items() if v is not None and v != []})
-        Settings.of(settings)
+        launch, rest = split_launch({k: v for k, v in given.items() if v is not None and v != []})
+        settings = Settings.of(rest)
         backend, options = run_options(launch)
     except ConfigError as error:
         ctx.fail(_in_flags(error))
@@ -181,10 +180,10 @@ def _colours(launch: Launch) -> bool | None:
     return False if launch.use_colors is None and os.environ.get("NO_COLOR") else launch.use_colors
 
 
-def _exit_code(run: Callable[[], None]) -> int:
+def _exit_code(run: Callable[[], int]) -> int:
     """Run the server; errors that it raises on purpose become one sentence on stderr."""
     try:
-        run()
+        return run()
     except AsgiserveError as error:
         if isinstance(error, AppLoadError) and error.__cause__ is not None:
             traceback.print_exception(error.__cause__)
@@ -192,7 +191,6 @@ def _exit_code(run: Callable[[], None]) -> int:
         return 1 if isinstance(error, ShutdownError) else 3
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _sentence(error: AsgiserveError) -> str:
@@ -221,21 +219,15 @@ def _in_flags(error: ConfigError) -> str:
 # --- serving ----------------------------------------------------------------------------------
 
 
-async def _main(target: str, launch: Launch, settings: Mapping[str, Any]) -> None:
+async def _main(target: str, launch: Launch, settings: Settings) -> int:
     """The program inside the event loop; the application is imported here, where it may use the loop."""
     app = load(target, app_dir=launch.app_dir, factory=launch.factory)
-    logs.general.info("Started server process [%d]", os.getpid())
-    await _serve(app, settings)
-    logs.general.info("Finished server process [%d]", os.getpid())
+    logs.log_info(f"Started server process [{os.getpid()}]")
+    exit_code = await serve_until_signalled(app, settings, _announce)
+    logs.log_info(f"Finished server process [{os.getpid()}]")
+    return exit_code
 
 
-async def _serve(app: ASGIApplication, settings: Mapping[str, Any]) -> None:
-    await serve(app, task_status=_Announcement(), **settings)
-
-
-class _Announcement:
-    """A task status that says where the server listens, at the moment when it does."""
-
-    def started(self, value: Server | None = None) -> None:
-        for url in value.urls if value else ():
-            logs.general.info("asgiserve running on %s (Press CTRL+C to quit)", logs.printable(url))
+def _announce(server: Server) -> None:
+    for url in server.urls:
+        logs.log_info(f"asgiserve running on {url} (Press CTRL+C to quit)")

@@ -18,6 +18,12 @@ come out of `send()`.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 __all__ = [
     "AppLoadError",
     "AsgiserveError",
@@ -28,6 +34,7 @@ __all__ = [
     "RemoteProtocolError",
     "ShutdownError",
     "StartupError",
+    "bare_errors",
 ]
 
 
@@ -73,3 +80,19 @@ class RemoteProtocolError(AsgiserveError):
 
 class ClientDisconnected(AsgiserveError, OSError):
     """The peer is gone. Raised by `send()` where the scope's `spec_version` is 2.4 or later."""
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Raise the one error that a group holds instead of the group; its cause stays.
+
+    Task groups wrap even a single error, and whoever called us should not have to know that we use them. A
+    group of several stays a group: none of them is *the* error.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from error.__cause__

@@ -66,9 +66,9 @@ def _put_first(app_dir: str) -> str:
 
 
 def _wrong_form(target: str, directory: str) -> str:
-    example = f"{target.strip(':') or 'module'}:app"
-    if ":" not in target:
-        example = f"{target}:{_usual_name(target) or 'app'}"
+    name, _, attributes = target.partition(":")
+    usual = _usual_name(name) if name and not attributes else None
+    example = f"{name or 'module'}:{attributes or usual or 'app'}"
     return f"{target!r} does not name an application: write module:attribute, for example {example}"
 
 

@@ -11,9 +11,8 @@ field is the response writer's rule, not this file's. Called by the exchange in 
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiserve.errors import LocalProtocolError
@@ -22,16 +21,17 @@ from asgiserve.events import BodyChunk, ResponseHead
 if TYPE_CHECKING:
     from asgiserve.types import Headers, Message
 
-__all__ = ["EarlyHint", "ResponseEvent", "ResponseMessages", "ResponseState", "Trailers"]
-
-
-class ResponseState(enum.Enum):
-    """How far the application has come with its response."""
-
-    START = "no response has been started"
-    BODY = "the response has been started"
-    TRAILERS = "the body is complete and trailers follow"
-    COMPLETE = "the response is complete"
+__all__ = [
+    "BODY",
+    "COMPLETE",
+    "START",
+    "TRAILERS",
+    "EarlyHint",
+    "ResponseEvent",
+    "ResponseMessages",
+    "ResponseState",
+    "Trailers",
+]
 
 
 @dataclass(slots=True)
@@ -50,21 +50,35 @@ class Trailers:
 
 
 ResponseEvent: TypeAlias = ResponseHead | BodyChunk | EarlyHint | Trailers
+_Reader: TypeAlias = Callable[["ResponseMessages", Any], ResponseEvent]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ResponseState:
+    """How far the application has come with its response; there are the four below, and no others.
+
+    Not an Enum: finding a row of the table by an Enum costs a call of its Python-level hash, twice a request.
+    """
+
+    text: str
+    reads: dict[str, _Reader | None] = field(default_factory=dict)
+    """The row of the table: how each message type is read. None: known, and ignored in this state."""
+
+
+START: Final = ResponseState("no response has been started")
+BODY: Final = ResponseState("the response has been started")
+TRAILERS: Final = ResponseState("the body is complete and trailers follow")
+COMPLETE: Final = ResponseState("the response is complete")
 
 
 class ResponseMessages:
     """The state of one response's messages."""
 
-    __slots__ = ("_reads", "_state", "_trailers")
+    __slots__ = ("_trailers", "state")
 
     def __init__(self) -> None:
-        self._state = ResponseState.START
-        self._reads = _TABLE[ResponseState.START]
+        self.state = START
         self._trailers = False
-
-    @property
-    def state(self) -> ResponseState:
-        return self._state
 
     def advance(self, message: Message) -> ResponseEvent | None:
         """The event that the message stands for; None if ASGI says that it is to be ignored.
@@ -73,30 +87,26 @@ class ResponseMessages:
         is then what it was before.
         """
         try:
-            read = self._reads[message["type"]]
+            read = self.state.reads[message["type"]]
         except (KeyError, TypeError):
             raise self._refusal(message) from None
         return None if read is None else read(self, message)
 
     def retract_start(self) -> None:
         """The start message turned out to be against HTTP's rules: the application may begin another."""
-        self._enter(ResponseState.START)
+        self.state = START
 
     def end(self) -> None:
         """The server itself has ended the response: whatever the application still sends is ignored."""
-        self._enter(ResponseState.COMPLETE)
-
-    def _enter(self, state: ResponseState) -> None:
-        self._state = state
-        self._reads = _TABLE[state]
+        self.state = COMPLETE
 
     def _refusal(self, message: object) -> LocalProtocolError:
         if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
             return LocalProtocolError(f'A message is a dict with a "type"; got {_shape(message)}.')
-        expected = " or ".join(f"'{kind}'" for kind, read in self._reads.items() if read is not None)
+        expected = " or ".join(f"'{kind}'" for kind, read in self.state.reads.items() if read is not None)
         instead = f"; expected {expected}" if expected else ""
         return LocalProtocolError(
-            f"Unexpected ASGI message {message['type']!r}: {self._state.value}{instead}."
+            f"Unexpected ASGI message {message['type']!r}: {self.state.text}{instead}."
         )
 
     # --- one reader per message type ---
@@ -107,7 +117,7 @@ class ResponseMessages:
             raise _wrong(message, "status", status, "an int")
         self._trailers = bool(message.get("trailers", False))
         head = ResponseHead(status, _read_headers(message), self._trailers)
-        self._enter(ResponseState.BODY)
+        self.state = BODY
         return head
 
     def _read_body(self, message: Message) -> BodyChunk:
@@ -118,7 +128,7 @@ class ResponseMessages:
             body = bytes(body)
         more = bool(message.get("more_body", False))
         if not more:
-            self._enter(ResponseState.TRAILERS if self._trailers else ResponseState.COMPLETE)
+            self.state = TRAILERS if self._trailers else COMPLETE
         return BodyChunk(body, more)
 
     def _read_early_hint(self, message: Message) -> EarlyHint:
@@ -130,19 +140,19 @@ class ResponseMessages:
     def _read_trailers(self, message: Message) -> Trailers:
         trailers = Trailers(_read_headers(message), bool(message.get("more_trailers", False)))
         if not trailers.more:
-            self._enter(ResponseState.COMPLETE)
+            self.state = COMPLETE
         return trailers
 
 
 def _read_headers(message: Message) -> Headers:
     headers = message.get("headers", ())
     try:
-        pairs = [(name, value) for name, value in headers]
+        pairs = list(map(tuple, headers))
+        for name, value in pairs:
+            if type(name) is not bytes or type(value) is not bytes:
+                raise _wrong(message, "headers", (name, value), "pairs of bytes")
     except (TypeError, ValueError):
         raise _wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None
-    for name, value in pairs:
-        if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise _wrong(message, "headers", (name, value), "pairs of bytes")
     return pairs
 
 
@@ -157,28 +167,31 @@ def _shape(value: object) -> str:
     return "missing" if value is None else f"of type {type(value).__name__}"
 
 
-_Reader: TypeAlias = Callable[[ResponseMessages, Any], ResponseEvent]
-
-# None: known, and ignored in this state. A type that a state does not list is refused.
-_TABLE: Final[Mapping[ResponseState, Mapping[str, _Reader | None]]] = {
-    ResponseState.START: {
+START.reads.update(
+    {
         "http.response.start": ResponseMessages._read_start,
         "http.response.early_hint": ResponseMessages._read_early_hint,
-    },
-    ResponseState.BODY: {
+    }
+)
+BODY.reads.update(
+    {
         "http.response.body": ResponseMessages._read_body,
         "http.response.early_hint": ResponseMessages._read_early_hint,
-    },
-    ResponseState.TRAILERS: {
+    }
+)
+# ASGI: what is sent after the last body message is ignored.
+TRAILERS.reads.update(
+    {
         "http.response.trailers": ResponseMessages._read_trailers,
-        # ASGI: messages after the last body are ignored.
         "http.response.body": None,
         "http.response.early_hint": None,
-    },
-    ResponseState.COMPLETE: {
+    }
+)
+COMPLETE.reads.update(
+    {
         "http.response.start": None,
         "http.response.body": None,
         "http.response.trailers": None,
         "http.response.early_hint": None,
-    },
-}
+    }
+)

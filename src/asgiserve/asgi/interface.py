@@ -6,7 +6,7 @@ Called once, when a server starts, by `server/serve.py`.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from asgiserve.errors import AppLoadError
 
@@ -27,8 +27,7 @@ def as_asgi3(app: Any, interface: str) -> ASGIApplication:
         )
     if interface == "asgi2" or (interface == "auto" and _is_double_callable(app)):
         return _Asgi2(app)
-    application: ASGIApplication = app
-    return application
+    return cast("ASGIApplication", app)
 
 
 def _is_double_callable(app: Any) -> bool:

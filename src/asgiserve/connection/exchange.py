@@ -18,14 +18,15 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from asgiserve import logs
-from asgiserve.asgi.http import EarlyHint, ResponseMessages, ResponseState, Trailers
+from asgiserve.backend import ki_protected
+from asgiserve.asgi.http import COMPLETE, EarlyHint, ResponseMessages, Trailers
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.errors import LocalProtocolError, RemoteProtocolError
 from asgiserve.events import BodyChunk, NeedData, RequestHead, ResponseHead
 from asgiserve.protocols.http1 import ResponseWriter, error_response, informational
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from asgiserve.connection.http1 import Http1Connection
     from asgiserve.types import Header, Message
@@ -143,7 +144,8 @@ class Exchange:
         if kind is BodyChunk:
             await self._send_body(event)  # type: ignore[arg-type]
         elif kind is ResponseHead:
-            await self._send_head(event)  # type: ignore[arg-type]
+            if self._begin(event):  # type: ignore[arg-type]
+                await self._write(self._take_head())
         elif event is None:
             await checkpoint()
         elif isinstance(event, EarlyHint):
@@ -154,7 +156,7 @@ class Exchange:
     # --- what the driver and the watcher call ---
 
     def enter(self) -> None:
-        """Count as in flight, until the response is complete or the application has returned."""
+        """Count for `limit_concurrency`, until the response is complete or the application has returned."""
         self._counted = True
         self._connection.service.in_flight += 1
 
@@ -192,6 +194,7 @@ class Exchange:
             await reading.take()
             reading.free()
 
+    @ki_protected
     async def flush(self) -> None:
         """Send the head that is held back: the body does not come soon."""
         if self.held and not self.completed:
@@ -337,7 +340,8 @@ class Exchange:
 
     # --- the response's side ---
 
-    async def _send_head(self, event: ResponseHead) -> None:
+    def _begin(self, event: ResponseHead) -> bool:
+        """Check the response's head; whether it has to go out at once."""
         writer = self.writer
         try:
             writer.begin(event, self._connection.service.date())
@@ -348,11 +352,11 @@ class Exchange:
         self.status = event.status
         if writer.content_length is None:
             # A stream: clients see the head before the first event.
-            await self._write(self._take_head())
-            return
+            return True
         self.held = True
         if not self.stepping:
             self._arm_flush()
+        return False
 
     async def _send_body(self, chunk: BodyChunk) -> None:
         data = chunk.data
@@ -368,7 +372,7 @@ class Exchange:
             self.body_bytes += len(data)
             if buffers:
                 await self._write(*buffers)
-        if not chunk.more and self._messages.state is ResponseState.COMPLETE:
+        if self._messages.state is COMPLETE:
             self._complete()
         elif chunk.more:
             # Fairness: an application that only ever sends still lets others run.
@@ -406,40 +410,34 @@ class Exchange:
 
     async def _write(self, *buffers: bytes) -> None:
         """Hand bytes to the stream, one writer at a time; nothing happens if the peer is gone."""
+        stream = self._connection.stream
+        if len(buffers) == 1 and len(buffers[0]) <= _PIECE:
+            await self._write_pieces(stream.send, buffers)
+        elif sum(map(len, buffers)) <= _PIECE:
+            # One packet: copying this much costs less than a second system call.
+            await self._write_pieces(stream.send, (b"".join(buffers),))
+        else:
+            await self._write_pieces(stream.send_buffers, _pieces(buffers))
+
+    async def _write_pieces(self, send: Callable[[Any], Awaitable[None]], pieces: Iterable[Any]) -> None:
         connection = self._connection
-        writing = connection.writing
+        writing, deadlines, service = connection.writing, connection.deadlines, connection.service
         if writing.taken:
             await writing.take()
         writing.taken = True
         try:
-            if connection.broken:
-                await checkpoint()
-            elif len(buffers) == 1 and len(buffers[0]) <= _PIECE:
-                await self._write_piece(buffers)
-            elif sum(map(len, buffers)) <= _PIECE:
-                # One packet: copying this much costs less than a second system call.
-                await self._write_piece((b"".join(buffers),))
-            else:
-                for piece in _pieces(buffers):
-                    await self._write_piece(piece)
-        finally:
-            writing.free()
-
-    async def _write_piece(self, piece: Sequence[bytes]) -> None:
-        connection = self._connection
-        if connection.broken:
-            return
-        deadlines = connection.deadlines
-        deadlines.arm(Reason.WRITE, connection.service.clock() + connection.service.timeouts.write)
-        try:
-            if len(piece) == 1:
-                await connection.stream.send(piece[0])
-            else:
-                await connection.stream.send_buffers(piece)
+            for piece in pieces:
+                if connection.broken:
+                    break
+                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
+                await send(piece)
         except (BrokenResourceError, ClosedResourceError):
             self._lost()
         finally:
             deadlines.disarm(Reason.WRITE)
+            writing.free()
+        if connection.broken:
+            await checkpoint()
 
     def _lost(self) -> None:
         """Writing has failed: the peer is gone for good."""
@@ -450,9 +448,12 @@ class Exchange:
     def _complete(self) -> None:
         """The kernel has the whole response, or the peer is gone and it never will."""
         self.completed = True
-        self.over = self.over or Over.ENDED
-        self.leave()
-        self.log_access()
+        if self.over is None:
+            self.over = Over.ENDED
+        if self._counted:
+            self.leave()
+        if self._connection.service.access_log:
+            self.log_access()
         if self.coroutine is not None and not self.stepping:
             # A task of the application's has completed it, while the application itself is suspended.
             self.suspended()

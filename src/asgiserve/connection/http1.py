@@ -25,14 +25,13 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBl
 from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
-from asgiserve.backend import host_task
+from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import TICK, Deadlines, Reason
 from asgiserve.connection.exchange import Exchange, Over
-from asgiserve.connection.running import run_exchange
 from asgiserve.connection.turn import Turn
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import NeedData, RequestHead
+from asgiserve.events import NEED_DATA, NeedData, RequestHead
 from asgiserve.protocols.http1 import Http1Codec, error_response
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Close(enum.Enum):
 
 
 _REFUSAL_SECONDS: Final = 2.0
-"""How long a refusal may take that is written after the connection's scope was cancelled."""
+"""How long the answer to a bad head may take: no deadline of an exchange watches over it."""
 
 
 class Http1Connection:
@@ -122,6 +121,7 @@ class Http1Connection:
         self._leader = None
         self.service.spawn(self._lead, exchange)
 
+    @ki_protected
     async def _lead(self, unsettled: Exchange | None) -> None:
         """Lead the connection until it is closed or handed over."""
         self._leader = host = host_task()
@@ -138,13 +138,13 @@ class Http1Connection:
     async def _lead_in_scope(self, unsettled: Exchange | None, host: HostTask) -> bool:
         """Whether this task has to lead on, in a new scope: the last one was cancelled by a deadline."""
         with anyio.CancelScope() as self._scope:
-            while unsettled is None or await self._settle(unsettled):
+            while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
                 unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
                 head = await self._next_head()
                 if head is None:
                     break
                 unsettled = self.exchange = Exchange(self, head)
-                await run_exchange(self, unsettled, host)
+                await self.service.run(self, unsettled, host)
                 if unsettled.lingers and unsettled.returned is None:
                     return False
             await self._end()
@@ -156,15 +156,16 @@ class Http1Connection:
     async def _next_head(self) -> RequestHead | None:
         """The next request's head; None if the connection is to be closed."""
         codec = self.codec
-        if codec.buffered:
-            # Fairness: a peer that pipelines does not keep the others waiting.
-            await checkpoint()
+        head: RequestHead | NeedData = NEED_DATA
         try:
-            head = codec.next_head()
+            if codec.buffered:
+                # Fairness: a peer that pipelines does not keep the others waiting.
+                await checkpoint()
+                head = codec.next_head()
             while isinstance(head, NeedData):
-                if self._last and not codec.head_begun:
+                self._await_head(begun=codec.head_begun)
+                if self._last and self._phase is Phase.IDLE:
                     return None
-                self._await_head()
                 codec.receive_data(await self.stream.receive())
                 if self._expired is not None:
                     # The bytes won a race with the deadline: our scope is cancelled, and an application
@@ -177,15 +178,14 @@ class Http1Connection:
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
         if self._phase is not Phase.RUNNING:
-            self.deadlines.disarm(Reason.IDLE)
-            self.deadlines.disarm(Reason.HEAD)
             self._phase = Phase.RUNNING
+            self.deadlines.disarm_all()
         return head
 
-    def _await_head(self) -> None:
+    def _await_head(self, *, begun: bool) -> None:
         """Enter the phase that fits what has come of the next head, with its deadline."""
         service, deadlines = self.service, self.deadlines
-        if self.codec.head_begun:
+        if begun:
             if self._phase is not Phase.HEAD:
                 # Absolute, from the first byte on: a byte a second must not keep a head open.
                 self._phase = Phase.HEAD
@@ -204,7 +204,8 @@ class Http1Connection:
         self.log_refusal(error)
         service = self.service
         try:
-            await self.stream.send(error_response(error.status, service.default_fields, service.date()))
+            with anyio.move_on_after(_REFUSAL_SECONDS):
+                await self.stream.send(error_response(error.status, service.default_fields, service.date()))
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
         self._close = Close.DRAIN
@@ -214,6 +215,19 @@ class Http1Connection:
         logs.log_refusal(self.client_name, error.status, str(error))
 
     # --- after an exchange ---
+
+    def _settle_at_once(self, exchange: Exchange) -> bool:
+        """Settle the ordinary exchange, of which nothing is left. False: ask `_settle`."""
+        if (
+            exchange.completed
+            and exchange.may_go_on
+            and self.codec.body_complete
+            and not self.reading.taken
+            and not self.broken
+        ):
+            self.codec.next_request()
+            return True
+        return False
 
     async def _settle(self, exchange: Exchange) -> bool:
         """Finish what the application left; whether the connection may go on with another request."""
@@ -320,8 +334,7 @@ class Http1Connection:
         """A wait for a head was ended. Whether the connection leads on after all."""
         expired, self._expired = self._expired, None
         if expired is Reason.HEAD:
-            with anyio.move_on_after(_REFUSAL_SECONDS):
-                await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
+            await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
             await self._end()
             return False
         self._last = True

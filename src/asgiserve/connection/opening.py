@@ -8,6 +8,7 @@ import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 
 from asgiserve import logs
+from asgiserve.backend import ki_protected
 from asgiserve.connection.http1 import Http1Connection
 from asgiserve.connection.peer import peer_of
 from asgiserve.streams import handshake
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["serve_connection"]
 
 
+@ki_protected
 async def serve_connection(service: Service, open_stream: Callable[[], Awaitable[Stream]]) -> None:
     """Serve one accepted connection from its first byte to its last."""
     connection: Http1Connection | None = None
@@ -44,12 +46,12 @@ async def serve_connection(service: Service, open_stream: Callable[[], Awaitable
 async def _secure(service: Service, stream: Stream, ssl_context: ssl.SSLContext) -> Stream:
     """TLS over the stream, under a deadline. Raises like `handshake`, and TimeoutError; the stream is closed."""
     limit = service.timeouts.linger if service.draining else service.timeouts.handshake
-    try:
-        with anyio.fail_after(limit) as scope:
-            service.handshakes.add(scope)
+    with anyio.fail_after(limit) as scope:
+        service.handshakes.add(scope)
+        try:
             return await handshake(stream, ssl_context)
-    except BaseException:
-        stream.abort()
-        raise
-    finally:
-        service.handshakes.discard(scope)
+        except BaseException:
+            stream.abort()
+            raise
+        finally:
+            service.handshakes.discard(scope)

@@ -1,7 +1,8 @@
 """One call of the application: inline, in a scope or in a task of its own, and what becomes of its errors.
 
-Called by the driver for each request. When `run_exchange` returns, the application has returned or lingers, and
-its error, if any, has been logged; what the peer is told of it is `settle_exchange`'s part.
+`way_of_running` chooses once per server; the driver calls what it gives for each request. When that returns, the
+application has returned or lingers, and its error, if any, has been logged; what the peer is told of it is the
+driver's part.
 """
 
 from __future__ import annotations
@@ -14,61 +15,82 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.scope import http_scope
-from asgiserve.backend import host_task
+from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.calling import call_app
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.connection.exchange import Over
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
     from asgiserve.backend import HostTask
+    from asgiserve.config import Http, Limits, Timeouts
     from asgiserve.connection.exchange import Exchange
     from asgiserve.connection.http1 import Http1Connection
 
-__all__ = ["run_exchange"]
+    Runner: TypeAlias = Callable[[Http1Connection, Exchange, HostTask], Awaitable[None]]
+
+__all__ = ["way_of_running"]
 
 
-async def run_exchange(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
-    """Call the application for one request, until it has returned or lingers."""
+def way_of_running(http: Http, limits: Limits, timeouts: Timeouts) -> Runner:
+    """The plainest way to call the application that these settings allow: it is taken for every request."""
+    if limits.concurrency is not None:
+        return _run_within_limit
+    return _way_of_calling(http, timeouts)
+
+
+def _way_of_calling(http: Http, timeouts: Timeouts) -> Runner:
+    if http.task_per_request:
+        return _run_in_task
+    if http.cancel_on_disconnect or timeouts.request != math.inf:
+        return _run_in_scope
+    return _run
+
+
+async def _run_within_limit(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
     service = connection.service
-    limit = service.limits.concurrency
-    if limit is not None and service.in_flight >= limit:
+    assert service.limits.concurrency is not None
+    if service.in_flight >= service.limits.concurrency:
         logs.log_warning("Exceeded concurrency limit.")
         await exchange.answer(503)
         return
     exchange.enter()
-    if service.http.task_per_request:
-        exchange.returned = anyio.Event()
-        service.spawn(_call_in_task, connection, exchange)
-        await exchange.returned.wait()
-    else:
-        await _call_in_scope(connection, exchange, host)
+    try:
+        await _way_of_calling(service.http, service.timeouts)(connection, exchange, host)
+    finally:
+        exchange.leave()
 
 
-async def _call_in_task(connection: Http1Connection, exchange: Exchange) -> None:
-    """The same in a task of the request's own; the leading task waits for `returned`."""
+async def _run_in_task(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
+    """In a task of the request's own; the leading task waits until it ends or lingers."""
+    exchange.returned = anyio.Event()
+    connection.service.spawn(_run_and_tell, connection, exchange)
+    await exchange.returned.wait()
+
+
+@ki_protected
+async def _run_and_tell(connection: Http1Connection, exchange: Exchange) -> None:
     assert exchange.returned is not None
     try:
-        await _call_in_scope(connection, exchange, host_task())
+        await _run_in_scope(connection, exchange, host_task())
     finally:
         exchange.returned.set()
 
 
-async def _call_in_scope(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
-    """Inside a cancel scope of the request's own, where a setting may cancel it."""
-    timeouts, http = connection.service.timeouts, connection.service.http
-    if timeouts.request == math.inf and not http.cancel_on_disconnect:
-        await _call(connection, exchange, host)
-        return
-    now = connection.service.clock()
+async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
+    """Inside a cancel scope of the request's own, which the watcher may cancel."""
+    timeouts, now = connection.service.timeouts, connection.service.clock()
     if timeouts.request != math.inf:
         connection.deadlines.arm(Reason.REQUEST, now + timeouts.request)
-    if http.cancel_on_disconnect:
+    if connection.service.http.cancel_on_disconnect:
         connection.deadlines.arm(Reason.POLL, now + TICK)
     with anyio.CancelScope() as exchange.scope:
-        await _call(connection, exchange, host)
+        await _run(connection, exchange, host)
 
 
-async def _call(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
+async def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
     service = connection.service
     head = exchange.head
     scope = http_scope(head, connection.peer, root_path=service.root_path, state=service.state)
@@ -84,8 +106,8 @@ async def _call(connection: Http1Connection, exchange: Exchange, host: HostTask)
         exchange.context.run(log)
     finally:
         exchange.coroutine = None
-        exchange.leave()
-        service.lingering.discard(exchange)
+        if exchange.lingers:
+            service.lingering.discard(exchange)
     if host.cancelled_by_application():
         await host.absorb_cancellation()
 

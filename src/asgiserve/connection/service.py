@@ -15,6 +15,7 @@ from asgiserve.backend import clock
 from asgiserve.connection.dates import HttpDate
 from asgiserve.connection.deadlines import Watcher
 from asgiserve.connection.guard import guarded
+from asgiserve.connection.running import way_of_running
 from asgiserve.connection.stacks import stack_of
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class Service:
         self._date = HttpDate() if http.date_header else None
 
         self.connections: set[Http1Connection] = set()
+        self.run = way_of_running(http, limits, timeouts)
         self.in_flight = 0
-        """Exchanges whose response is not complete."""
+        """Exchanges whose response is not complete; counted where `limit_concurrency` is set."""
         self.tasks = 0
         """Connections, and applications that outlive theirs."""
         self.handshakes: set[anyio.CancelScope] = set()

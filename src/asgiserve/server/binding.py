@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import stat
 from dataclasses import dataclass
@@ -37,12 +38,13 @@ class BoundSocket:
     inode: tuple[int, int] | None = None
 
     def close(self) -> None:
-        """Close it, and remove the Unix socket's file if it is still the one that we made."""
-        self.socket.close()
-        if self.path is not None:
+        """Close it, and remove the Unix socket's file if it is still the one that we made. Idempotent."""
+        if self.path is not None and self.socket.fileno() != -1:
+            # Before the socket is closed: until then, no other file can have its inode's number.
             with contextlib.suppress(OSError):
                 if _inode(self.path) == self.inode:
                     os.unlink(self.path)
+        self.socket.close()
 
 
 def bind_all(bind: Bind) -> list[BoundSocket]:
@@ -82,10 +84,11 @@ def _bind_target(target: str) -> list[BoundSocket]:
         return [_bind_unix(rest)]
     if kind == "fd" and rest.isascii() and rest.isdigit():
         return [_inherit(int(rest))]
-    host, separator, port = target.rpartition(":")
-    if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    # An IPv6 address needs its brackets: whether "::1:80" ends with a port, nobody can tell.
+    found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})", target)
+    if found is None or int(found["port"]) > 65535:
         raise ConfigError(f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}")
-    return _bind_tcp(host.removeprefix("[").removesuffix("]"), int(port))
+    return _bind_tcp(found["ipv6"] or found["host"], int(found["port"]))
 
 
 def _bind_tcp(host: str, port: int) -> list[BoundSocket]:
@@ -119,11 +122,11 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     except (OSError, UnicodeError) as error:
         raise BindError(f"Cannot resolve the host name {host!r}: {_reason(error)}.") from error
     addresses = [(family, str(address[0])) for family, _, _, _, address in found]
-    usable: list[tuple[socket.AddressFamily, str]] = [one for one in dict.fromkeys(addresses) if one[0] != socket.AF_INET6 or socket.has_ipv6]
-    if len(usable) == 1 or host:
-        return usable
-    # All interfaces, on a machine whose IPv6 is switched off: IPv4 alone is all there is.
-    return [one for one in usable if one[0] != socket.AF_INET6 or _ipv6_works()]
+    different = list(dict.fromkeys(addresses))
+    if len(different) == 1 or _ipv6_works():
+        return different
+    # Names keep their IPv6 address (::1 for localhost) on machines whose IPv6 is switched off.
+    return [one for one in different if one[0] != socket.AF_INET6]
 
 
 def _ipv6_works() -> bool:
@@ -161,7 +164,7 @@ def _bind_unix(path: str) -> BoundSocket:
     except BindError:
         sock.close()
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: the path has a null byte
         sock.close()
         raise _bind_error(error, f"unix:{path}") from error
 
@@ -174,11 +177,14 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise BindError(errno.EEXIST, f"Cannot bind unix:{path}: a file is there, and it is not a socket.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:
+            pass  # somebody listens, and the queue is full: a blocking probe would wait for ever
         except OSError as error:
             raise _bind_error(error, f"unix:{path}") from error
     raise BindError(errno.EADDRINUSE, f"Cannot bind unix:{path}: another server listens on it.")
@@ -198,7 +204,7 @@ def _inherit(fd: int) -> BoundSocket:
         raise _bind_error(error, f"file descriptor {fd}") from error
 
 
-def _bind_error(error: OSError, where: str) -> BindError:
+def _bind_error(error: OSError | ValueError, where: str) -> BindError:
     advice = {
         errno.EADDRINUSE: " Another program has it; choose another port, or 0 for any free one.",
         errno.EACCES: " You are not allowed to; ports below 1024 are reserved on most systems.",
@@ -206,8 +212,8 @@ def _bind_error(error: OSError, where: str) -> BindError:
     }
     if where.startswith(("unix:", "file")):
         advice = {}
-    text = f"Cannot bind {where}: {_reason(error)}.{advice.get(error.errno or 0, '')}"
-    return BindError(error.errno, text)
+    number = getattr(error, "errno", None) or errno.EINVAL  # a path that is too long comes without one
+    return BindError(number, f"Cannot bind {where}: {_reason(error)}.{advice.get(number, '')}")
 
 
 def _reason(error: Exception) -> str:

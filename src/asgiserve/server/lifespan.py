@@ -15,6 +15,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
+from asgiserve.backend import ki_protected
 from asgiserve.errors import ShutdownError, StartupError
 
 if TYPE_CHECKING:
@@ -54,18 +55,13 @@ class Lifespan:
             self.ended.set()
         self.error: StartupError | ShutdownError | None = None
 
+    @ki_protected
     async def run(self) -> None:
         """Run the application's lifespan to its end. Raises nothing but our own cancellation."""
         try:
             with self._scope:
                 await self._app(lifespan_scope(self.state), self._receive, self._send)
-            if self._scope.cancelled_caught:
-                self.error = ShutdownError(
-                    f"The application's lifespan shutdown took longer than {self._limit:g} s"
-                    " (timeout_lifespan_shutdown)."
-                )
-            else:
-                self._returned()
+            self._returned()
         except BaseException as error:
             if isinstance(error, anyio.get_cancelled_exc_class()) and _cancelled_from_outside():
                 raise
@@ -75,13 +71,19 @@ class Lifespan:
             self.ended.set()
 
     def begin_shutdown(self, limit: float) -> None:
-        """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs."""
+        """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs.
+
+        A startup that goes on although it was cancelled (a shielded migration) is shut down when it is complete.
+        """
+        self._limit = limit
+        self._shutdown_asked.set()
         if self._messages.state is LifespanState.STARTED and not self.ended.is_set():
-            logs.log_info("Waiting for application shutdown.")
-            self._messages.begin_shutdown()
-            self._limit = limit
-            self._scope.deadline = self._clock() + limit
-            self._shutdown_asked.set()
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        logs.log_info("Waiting for application shutdown.")
+        self._messages.begin_shutdown()
+        self._scope.deadline = self._clock() + self._limit
 
     # --- what the application calls ---
 
@@ -101,12 +103,24 @@ class Lifespan:
             self._scope.shield = True
             logs.log_info("Application startup complete.")
             self.started.set()
+            if self._shutdown_asked.is_set():
+                self._shut_down()
+        elif state is LifespanState.FAILED:
+            # Now, not when the application returns: many wait for a message that never comes.
+            self.error = self._failure(None)
+            self.started.set()
         elif state is LifespanState.STOPPED:
             logs.log_info("Application shutdown complete.")
 
     # --- how it ended ---
 
     def _returned(self) -> None:
+        if self._scope.cancel_called and self._messages.state is LifespanState.STOPPING:
+            self.error = ShutdownError(
+                f"The application's lifespan shutdown took longer than {self._limit:g} s"
+                " (timeout_lifespan_shutdown)."
+            )
+            return
         match self._messages.state:
             case LifespanState.STARTING if self._required:
                 self.error = StartupError(
@@ -114,20 +128,21 @@ class Lifespan:
                 )
             case LifespanState.STARTING:
                 self._unsupported()
-            case LifespanState.FAILED:
-                self.error = self._failure(None)
             case LifespanState.STOPPING:
                 logs.log_info("Application shutdown complete.")
 
     def _raised(self, error: BaseException) -> None:
-        if self._messages.state is LifespanState.STARTING and not self._engaged and not self._required:
+        if self.error is not None:
+            # It has said so already, by a message; what it raises afterwards only tells more.
+            self.error.__cause__ = error
+            return
+        if not self._engaged and not self._required and isinstance(error, Exception):
             # Only what fails before its first receive() or send() can be a refusal of the scope; all that
             # fails later is a failing startup, and hiding it has cost people days.
             logs.log_debug("The application refused the lifespan scope:", error)
             self._unsupported()
             return
-        if self._messages.state is not LifespanState.FAILED:
-            logs.log_error("Exception in the application's lifespan", error)
+        logs.log_error("Exception in the application's lifespan", error)
         self.error = self._failure(error)
 
     def _unsupported(self) -> None:

@@ -18,9 +18,9 @@ from asgiserve import logs
 from asgiserve.streams import open_stream
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
 
+    from asgiserve.server.binding import BoundSocket
     from asgiserve.streams import Stream
 
 __all__ = ["AcceptLoop", "Listener", "SocketListener"]
@@ -68,22 +68,22 @@ class Listener(Protocol):
 class SocketListener:
     """A listening socket. Accepting is the same system call under every event loop."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.socket = sock
+    def __init__(self, bound: BoundSocket) -> None:
+        bound.socket.setblocking(False)
+        self._bound = bound
 
     def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
         try:
-            accepted, _ = self.socket.accept()
+            accepted, _ = self._bound.socket.accept()
         except BlockingIOError:
             return None
         return partial(open_stream, accepted)
 
     async def wait(self) -> None:
-        await anyio.wait_readable(self.socket)
+        await anyio.wait_readable(self._bound.socket)
 
     def close(self) -> None:
-        self.socket.close()
+        self._bound.close()
 
 
 class AcceptLoop:

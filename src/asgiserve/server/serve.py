@@ -25,7 +25,7 @@ from asgiserve.backend import clock
 from asgiserve.config import Settings
 from asgiserve.connection.opening import serve_connection
 from asgiserve.connection.service import Service
-from asgiserve.errors import BindError, ConfigError, LocalProtocolError, StartupError
+from asgiserve.errors import BindError, ConfigError, LocalProtocolError, StartupError, bare_errors
 from asgiserve.protocols.http1 import DefaultFields
 from asgiserve.server.binding import BoundSocket, bind_all, url_of
 from asgiserve.server.lifespan import Lifespan
@@ -117,10 +117,8 @@ async def serve_with(
     bound = [] if listeners else bind_all(settings.bind)
     try:
         tree = _Tree(application, settings, ssl_context, unstoppable)
-        await tree.run(bound, listeners, stop, task_status)
-    except BaseExceptionGroup as group:
-        error = _bare(group)
-        raise error from error.__cause__
+        with bare_errors():
+            await tree.run(bound, listeners, stop, task_status)
     finally:
         for one in bound:
             one.close()
@@ -161,21 +159,24 @@ class _Tree:
         task_status: TaskStatus[Server],
     ) -> None:
         """Serve until stopped. Raises groups; `serve_with` makes them bare."""
-        async with anyio.create_task_group() as group:
-            await self._start_lifespan(group)
-            if not listeners:
-                listeners = _listen(bound, self._settings.bind.backlog)
-            group.start_soon(self._stopping.run)
-            group.start_soon(self._service.watcher.run)
-            if stop is not None:
-                group.start_soon(self._stop_at, stop)
-            try:
-                await self._serve_connections(listeners, self._report(bound), task_status)
-            finally:
-                self._stopping.connections_done()
-            await self.lifespan.ended.wait()
-            group.cancel_scope.cancel()
-        self._stopping.state = ServerState.STOPPED
+        try:
+            async with anyio.create_task_group() as group:
+                # First of all: from its startup on the lifespan is shielded, and only this task ends it.
+                group.start_soon(self._stopping.run)
+                try:
+                    await self._start_lifespan(group)
+                    if not listeners:
+                        listeners = _listen(bound, self._settings.bind.backlog)
+                    group.start_soon(self._service.watcher.run)
+                    if stop is not None:
+                        group.start_soon(self._stop_at, stop)
+                    await self._serve_connections(listeners, self._report(bound), task_status)
+                finally:
+                    self._stopping.connections_done()
+                await self.lifespan.ended.wait()
+                group.cancel_scope.cancel()
+        finally:
+            self._stopping.state = ServerState.STOPPED
 
     async def _start_lifespan(self, group: TaskGroup) -> None:
         lifespan, limit = self.lifespan, self._settings.timeouts.lifespan_startup
@@ -195,15 +196,15 @@ class _Tree:
     ) -> None:
         """Accept until the stop, and wait for what was accepted."""
         service, stopping = self._service, self._stopping
-        async with anyio.create_task_group() as connections:
-            service.open(connections, context=self.lifespan.context, driver_context=self._context)
-            stopping.connections = connections.cancel_scope
-            stopping.state = ServerState.SERVING
-            with stopping.accepting:
-                async with anyio.create_task_group() as accepting:
-                    for listener in listeners:
-                        accepting.start_soon(AcceptLoop(listener, self._serve_one, service.slots).run)
-                    task_status.started(server)
+        with stopping.connections:
+            async with anyio.create_task_group() as connections:
+                service.open(connections, context=self.lifespan.context, driver_context=self._context)
+                stopping.serving()
+                with stopping.accepting:
+                    async with anyio.create_task_group() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(AcceptLoop(listener, self._serve_one, service.slots).run)
+                        task_status.started(server)
 
     def _serve_one(self, open_stream: Callable[[], Awaitable[Stream]]) -> None:
         self._service.spawn(serve_connection, self._service, open_stream)
@@ -226,7 +227,7 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
             one.socket.listen(backlog)
         except OSError as error:
             raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
-    return [SocketListener(one.socket) for one in bound]
+    return [SocketListener(one) for one in bound]
 
 
 def _default_fields(settings: Settings) -> DefaultFields:
@@ -235,10 +236,3 @@ def _default_fields(settings: Settings) -> DefaultFields:
         return DefaultFields(server, settings.http.header)
     except LocalProtocolError as error:
         raise ConfigError(f"header: {error}") from error
-
-
-def _bare(error: BaseException) -> BaseException:
-    """The one error that a group holds. A group of several stays a group: none of them is the error."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

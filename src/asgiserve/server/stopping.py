@@ -77,7 +77,9 @@ class Stopping:
         self._unstoppable = unstoppable
         self._pace = self._paced(timeouts.shutdown_notice, timeouts.graceful_shutdown)
         self.accepting = anyio.CancelScope()
-        self.connections: anyio.CancelScope | None = None
+        """The scope of the accept loops."""
+        self.connections = anyio.CancelScope()
+        """The scope of the connections group, the accept loops included."""
         self._requested = anyio.Event()
         self._quickened = anyio.Event()
         self._connections_done = anyio.Event()
@@ -99,6 +101,11 @@ class Stopping:
         self._pace = Pace(notice=0.0, grace=0.0)
         self._requested.set()
         self._quickened.set()
+
+    def serving(self) -> None:
+        """Connections are accepted from here on, unless something has stopped the server already."""
+        if self.state is ServerState.STARTING:
+            self.state = ServerState.SERVING
 
     def connections_done(self) -> None:
         """Nothing is left in the connections group."""
@@ -165,11 +172,12 @@ class Stopping:
         left = self._service.tasks
         if left:
             logs.log_warning(f"Cancelling {_counted(left)}: the grace period is over.")
-        if self.connections is not None:
-            self.connections.cancel()
+        self.connections.cancel()
 
     def _say_what_is_awaited(self) -> None:
-        in_flight, open_connections = self._service.in_flight, len(self._service.connections)
+        connections = self._service.connections
+        open_connections = len(connections)
+        in_flight = sum(one.exchange is not None for one in connections)
         if open_connections:
             limit = "" if self._pace.grace == math.inf else f" for at most {self._pace.grace:g} s"
             logs.log_info(

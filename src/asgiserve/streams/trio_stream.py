@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING
 
 import trio
 from anyio import BusyResourceError, WouldBlock
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["TrioStream"]
 
-_HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")  # Windows has none
-_IOV_MAX: Final = os.sysconf("SC_IOV_MAX") if _HAS_SENDMSG else 1
+if sys.platform == "win32":
+    _IOV_MAX = 1  # there is no sendmsg: one buffer after the other
+else:
+    _IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 
 class TrioStream(SocketStream):
@@ -111,7 +114,7 @@ class TrioStream(SocketStream):
             rest = rest[self._send_now(rest) :]
 
     async def send_buffers(self, buffers: Sequence[bytes]) -> None:
-        if not _HAS_SENDMSG or sum(map(len, buffers)) <= JOIN_LIMIT:
+        if sum(map(len, buffers)) <= JOIN_LIMIT:
             await super().send_buffers(buffers)
             return
         if self._send_waits:
@@ -129,7 +132,9 @@ class TrioStream(SocketStream):
     def _send_now(self, *items: bytes | memoryview) -> int:
         """Give the kernel what it takes without waiting, and return how many bytes that were."""
         try:
-            return self._sock.send(items[0]) if len(items) == 1 else self._sock.sendmsg(items)
+            if sys.platform != "win32" and len(items) > 1:
+                return self._sock.sendmsg(items)
+            return self._sock.send(items[0])
         except BlockingIOError:
             return 0
         except OSError as exc:

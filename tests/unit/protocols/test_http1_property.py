@@ -1,10 +1,11 @@
-"""Whatever bytes come, however they are split: both engines say the same, and only events or RemoteProtocolError.
+"""Whatever bytes come, however they are split: both engines agree, and only RemoteProtocolError comes out.
 
 `read_wire` lets every other exception through, so that each example also shows that there is none.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -31,19 +32,46 @@ LINES = st.sampled_from(
 )
 FIELDS = st.sampled_from(
     [
-        b"Host: h", b"Host: a/b", b"Connection: close", b"Connection: keep-alive, upgrade", b"Upgrade: websocket",
-        b"Content-Length: 3", b"Content-Length: 0", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
-        b"Accept: */*", b"Cookie: a=b", b"X: \xff", b"A : b", b" fold", b"X: a\x0bb", b"X:",
+        b"Host: h",
+        b"Host: a/b",
+        b"Connection: close",
+        b"Connection: keep-alive, upgrade",
+        b"Upgrade: websocket",
+        b"Content-Length: 3",
+        b"Content-Length: 0",
+        b"Transfer-Encoding: chunked",
+        b"Expect: 100-continue",
+        b"Accept: */*",
+        b"Cookie: a=b",
+        b"X: \xff",
+        b"A : b",
+        b" fold",
+        b"X: a\x0bb",
+        b"X:",
     ]
-)  # fmt: skip
+)
 PARTS = st.sampled_from(
-    [b"\r\n", b"\r", b"\n", b"\r\n\r\n", b" ", b":", b"0\r\n\r\n", b"3\r\nabc\r\n", b"1;x\r\n", b"5", b"\x00", b"G", b"abc"]
-)  # fmt: skip
+    [
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"\r\n\r\n",
+        b" ",
+        b":",
+        b"0\r\n\r\n",
+        b"3\r\nabc\r\n",
+        b"1;x\r\n",
+        b"5",
+        b"\x00",
+        b"G",
+        b"abc",
+    ]
+)
 
 
 @st.composite
 def wires(draw: st.DrawFn) -> bytes:
-    """Requests, mostly good, one behind the other, with bytes put in, taken out and replaced here and there."""
+    """Requests, mostly good, one behind the other, with bytes put in and taken out here and there."""
     wire = b""
     for _ in range(draw(st.integers(1, 3))):
         fields = draw(st.lists(FIELDS, max_size=4))
@@ -58,7 +86,7 @@ def wires(draw: st.DrawFn) -> bytes:
 
 def split(wire: bytes, places: Sequence[int]) -> list[bytes]:
     cuts = [0, *sorted(place % (len(wire) + 1) for place in places), len(wire)]
-    return [wire[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [wire[start:end] for start, end in itertools.pairwise(cuts)]
 
 
 PLACES = st.lists(st.integers(0, 1000), max_size=5)

@@ -116,9 +116,30 @@ FIELDS = {
 }
 
 HOSTS = [
-    b"a/b", b"a?b", b"a#b", b"a@b", b"a b", b"a,b", b"a\\b", b"a\"b", b"<a>", b"h:x", b"h:80:80", b"h:123456",
-    b"h:65536", b":80", b"[::1", b"::1", b"[::g]", b"[]", b"[1:2]", b"[::1]x", b"[fe80::1%25eth0]", b"a%zz", b"h\xe9",
-]  # fmt: skip
+    b"a/b",
+    b"a?b",
+    b"a#b",
+    b"a@b",
+    b"a b",
+    b"a,b",
+    b"a\\b",
+    b'a"b',
+    b"<a>",
+    b"h:x",
+    b"h:80:80",
+    b"h:123456",
+    b"h:65536",
+    b":80",
+    b"[::1",
+    b"::1",
+    b"[::g]",
+    b"[]",
+    b"[1:2]",
+    b"[::1]x",
+    b"[fe80::1%25eth0]",
+    b"a%zz",
+    b"h\xe9",
+]
 CHUNKS = {
     b"5\nhello\r\n0\r\n\r\n": 400,
     b"5\r\nhello\n0\r\n\r\n": 400,
@@ -171,7 +192,7 @@ BODY_LIMITS = {
     b"4\r\nabcd\r\n3\r\n": 413,
     b"0\r\nA: b\r\nC: d\r\nE: f\r\nG: h\r\n\r\n": 431,
     b"0\r\nA: " + b"a" * 130: 431,
-    b"5;" + b"x" * 4095: 400,
+    b"5;" + b"x" * 4096: 400,
 }
 SMALL = Limits(request_head=128, request_fields=3, request_body=6)
 
@@ -234,11 +255,17 @@ def test_a_body_beyond_a_limit_is_refused(wire: bytes) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_chunk_extensions_beyond_their_budget_are_refused(engine: str) -> None:
-    # Each chunk costs 1,002 bytes and 4 more, and is allowed 16 + 2: the 17th passes 16 KiB.
-    chunk = b"1;" + b"x" * 1000 + b"\r\na\r\n"
+    # One byte may cost 18 bytes; with its line of 1,038 and two CRLFs it draws 1,024 on the 16 KiB.
+    chunk = b"1;" + b"x" * 1036 + b"\r\na\r\n"
     allowed = chunked(chunk * 16 + b"0\r\n\r\n")
     assert read_wire([allowed], engine=engine).readings[0].body == b"a" * 16
-    assert read_wire([chunked(chunk * 17)], engine=engine).status == 400
+    beyond = chunked(b"1;y" + chunk[2:] + chunk * 15)
+    assert read_wire([beyond], engine=engine).status == 400
+
+
+def test_a_wrong_end_of_a_chunk_is_refused_at_its_first_byte() -> None:
+    for wrong in (b"X", b"\n", b"\rX"):
+        assert the_outcome(chunked(b"5\r\nhello" + wrong)).status == 400
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -284,6 +311,15 @@ def test_empty_lines_before_a_request_are_tolerated_within_bounds(empty_lines: i
     outcome = the_outcome(b"\r\n" * empty_lines + request())
     assert outcome.status == (None if empty_lines == 4 else 400)
     assert len(outcome.readings) == (1 if empty_lines == 4 else 0)
+
+
+def test_empty_lines_are_counted_for_each_request() -> None:
+    assert len(the_outcome((b"\r\n" * 3 + request()) * 2).readings) == 2
+
+
+def test_a_request_line_longer_than_a_whole_head_may_be_is_refused() -> None:
+    wire = request(line=b"GET /" + b"a" * 30 + b" HTTP/1.1")
+    assert the_outcome(wire, limits=Limits(request_head=24)).status == 431
 
 
 def test_a_poisoned_codec_repeats_its_error_and_holds_nothing() -> None:

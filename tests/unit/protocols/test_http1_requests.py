@@ -59,6 +59,9 @@ HEADS = {
     request(b"X: caf\xc3\xa9\x85\xa0", b"User-Agent: \xff"): with_fields(
         (b"x", b"caf\xc3\xa9\x85\xa0"), (b"user-agent", b"\xff")
     ),
+    request(b"Sec-WebSocket-Key: abc=", b"X" * 70 + b": long name"): with_fields(
+        (b"sec-websocket-key", b"abc="), (b"x" * 70, b"long name")
+    ),
     request(b"X: a\tb: c"): with_fields((b"x", b"a\tb: c")),
     # Connection
     request(b"Connection: Close"): with_fields((b"connection", b"Close"), keep_alive=False),
@@ -104,8 +107,17 @@ def test_a_good_head_gives_exactly_this_event(wire: bytes, head: RequestHead) ->
 
 @pytest.mark.parametrize(
     "host",
-    [b"localhost:8000", b"EXAMPLE.org", b"h:", b"127.0.0.1:1", b"[::1]", b"[::ffff:1.2.3.4]:65535", b"a%20b", b"a_b"],
-)  # fmt: skip
+    [
+        b"localhost:8000",
+        b"EXAMPLE.org",
+        b"h:",
+        b"127.0.0.1:1",
+        b"[::1]",
+        b"[::ffff:1.2.3.4]:65535",
+        b"a%20b",
+        b"a_b",
+    ],
+)
 def test_a_host_within_its_grammar_passes(host: bytes) -> None:
     assert the_outcome(request(host=host)).readings[0].head.headers == [(b"host", host)]
 
@@ -150,13 +162,16 @@ def test_trailers_are_never_handed_out() -> None:
     assert (b"x-user", b"admin") not in the_outcome(wire).readings[0].head.headers
 
 
-def test_limits_allow_what_reaches_them() -> None:
-    limits = Limits(request_line=14, request_head=43, request_fields=2, request_body=3)
+def test_limits_allow_what_reaches_them_and_no_more() -> None:
+    exact = {"request_line": 13, "request_head": 45, "request_fields": 2, "request_body": 3}
     wire = request(b"Content-Length: 3", line=b"PO / HTTP/1.1", body=b"abc")
-    assert len(wire) == 43 + 3 + 1 - 1
-    outcome = the_outcome(wire, limits=limits)
+    outcome = the_outcome(wire, limits=Limits(**exact))
     assert outcome.refusal is None
     assert outcome.readings[0].complete
+    statuses = {
+        name: the_outcome(wire, limits=Limits(**{**exact, name: exact[name] - 1})).status for name in exact
+    }
+    assert statuses == {"request_line": 414, "request_head": 431, "request_fields": 431, "request_body": 413}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -200,6 +215,18 @@ def test_a_discarded_body_leaves_the_next_request(engine: str, chunks: bool) -> 
     assert codec.discard_body()
     codec.next_request()
     assert codec.next_head() == PLAIN
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_counted_body_has_arrived_when_all_of_it_is_held(engine: str) -> None:
+    codec = Http1Codec(Limits(), engine=engine)
+    codec.receive_data(request(b"Content-Length: 4", line=b"POST / HTTP/1.1", body=b"abc"))
+    codec.next_head()
+    assert not codec.body_arrived
+    codec.receive_data(b"d")
+    assert codec.body_arrived
+    codec.next_body()
+    assert codec.body_arrived
 
 
 def test_head_begun_counts_no_empty_lines() -> None:

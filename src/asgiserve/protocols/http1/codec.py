@@ -153,7 +153,7 @@ class Http1Codec:
     @property
     def head_begun(self) -> bool:
         """Whether bytes of a head that is not complete have come; empty lines before it do not count."""
-        if self._state is not _HEAD:
+        if self._state is not _HEAD or not self._buffer:
             return False
         return bool(self._buffer.peek(2 * _MAX_EMPTY_LINES + 1).lstrip(CRLF))
 

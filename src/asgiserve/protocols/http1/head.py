@@ -75,7 +75,7 @@ class HeadCheck:
         known = self._field_lines.plain.get
         del lines[0]
         for line in lines:
-            headers.append(known(line) or self._field_lines.read(line, special))  # noqa: PERF401 - slower
+            headers.append(known(line) or self._field_lines.read(line, special))
         if version == "1.1" and authority is None:
             if len(special) == 2 and _KEEP_ALIVE in special:
                 special.remove(_KEEP_ALIVE)

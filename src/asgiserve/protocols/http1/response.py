@@ -135,7 +135,7 @@ class ResponseWriter:
         if framing is _CHUNKED:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif length is not None and status != 204:
-            lines.append(b"content-length: %d\r\n" % length)
+            lines.append(b"content-length: " + (notes.length or b"") + b"\r\n")
         self._add_defaults(lines, notes, date)
         # Nothing below can fail.
         self._lines = lines

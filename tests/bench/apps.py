@@ -1,0 +1,65 @@
+"""The applications that every server is loaded with: raw ASGI, so that the server's own cost is measured.
+
+Started by `servers.py` as `apps:hello` and so on; named in `scenarios.py`. They answer the lifespan, because
+a server that is refused one may log about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+GREETING = b"Hello, World!"
+CHUNK = bytes(65_536)
+CHUNKS = 160
+"""10 MiB in all."""
+
+
+async def hello(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer 13 bytes of text."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    await send(_start(b"text/plain", len(GREETING)))
+    await send({"type": "http.response.body", "body": GREETING})
+
+
+async def echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer what was posted."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    message = await receive()
+    body = message["body"]
+    while message["more_body"]:
+        message = await receive()
+        body += message["body"]
+    await send(_start(b"application/json", len(body)))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def download(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Answer 10 MiB, 64 KiB at a time."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    await send(_start(b"application/octet-stream", CHUNKS * len(CHUNK)))
+    for _ in range(CHUNKS):
+        await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _start(content_type: bytes, length: int) -> dict[str, Any]:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % length)]
+    return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    for step in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{step}.complete"})

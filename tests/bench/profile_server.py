@@ -1,0 +1,80 @@
+"""Where a server's time goes: `python tests/bench/profile_server.py SCENARIO SERVER`.
+
+Loads one server as compare.py does, samples it with py-spy and prints the functions by their own time, in µs
+of CPU per request. Sampling does not stop the server, so a few samples are wrong; the order is what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from load import load
+from process import cores, pinned, running
+from scenarios import SCENARIOS
+from servers import OUR_SOURCE, servers
+
+_RATE: Final = 250
+"""Samples per second: py-spy shares wrk's core, and more would starve wrk."""
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    scenario = SCENARIOS[options.scenario]
+    source = options.source.resolve()
+    known = {one.name: one for one in servers(sys.executable, options.peers_python, [source])}
+    if options.server not in known:
+        sys.exit(f"No such server: {options.server}. Known: {', '.join(known)}.")
+    sampler = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
+    if sampler is None:
+        sys.exit("py-spy is not installed.")
+    server_core, load_core = cores()
+    with running(known[options.server], scenario, server_core) as process:
+        load(scenario, process.port, seconds=1, core=load_core)
+        with tempfile.NamedTemporaryFile() as stacks, pinned(load_core):
+            command = [sampler, "record", "--pid", str(process.pid), "--duration", str(options.seconds - 1)]
+            command += ["--rate", str(_RATE), "--nonblocking", "--subprocesses", "--function"]
+            sampling = subprocess.Popen(
+                [*command, "--format", "raw", "--output", stacks.name],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            before = process.cpu()
+            result = load(scenario, process.port, seconds=options.seconds, core=load_core)
+            after = process.cpu()
+            sampling.wait(timeout=30)
+            own_samples = _own_samples(stacks.read().decode())
+    spent = (sum(after) - sum(before)) / max(1, result.requests) * 1e6
+    print(f"{known[options.server].title}: {spent:.1f} µs of CPU per request\n")
+    for function, count in own_samples.most_common(options.top):
+        print(f"{count / own_samples.total() * spent:7.2f}  {function}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Show where a server's CPU time goes.")
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("server", help="as compare.py names it: asgiserve-trio, uvicorn")
+    parser.add_argument("--seconds", type=int, default=8, help="how long it is loaded [8]")
+    parser.add_argument("--top", type=int, default=40, help="how many functions are shown [40]")
+    parser.add_argument("--source", type=Path, default=OUR_SOURCE, metavar="PATH")
+    parser.add_argument("--peers-python", default=sys.executable, metavar="PATH")
+    return parser
+
+
+def _own_samples(stacks: str) -> Counter[str]:
+    """py-spy's raw format: a line per stack, outermost first, `frame;frame;frame count`."""
+    own: Counter[str] = Counter()
+    for line in stacks.splitlines():
+        frames, _, count = line.rpartition(" ")
+        own[frames.rpartition(";")[2]] += int(count)
+    return own
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Clients that leave: the application hears it, and what it was doing ends.
+
+No `from __future__ import annotations` here: FastAPI evaluates the annotations of the routes below.
+"""
+
+import threading
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from sse_starlette import EventSourceResponse
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+
+from tests.live.conftest import LiveServers
+from tests.live.raw import RawClient, request
+from tests.live.servers import PATIENCE
+
+pytestmark = pytest.mark.live
+
+LEAVING = ["FIN", "RST"]
+
+
+def leave(client: RawClient, how: str) -> None:
+    if how == "RST":
+        client.reset()
+    else:
+        client.socket.close()
+
+
+async def passed_on(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    return await call_next(request)
+
+
+@pytest.fixture(params=["plain", "BaseHTTPMiddleware"])
+def app(request: pytest.FixtureRequest) -> FastAPI:
+    made = FastAPI()
+    if request.param != "plain":
+        made.add_middleware(BaseHTTPMiddleware, dispatch=passed_on)
+    return made
+
+
+class Watch:
+    """What the handler below found out, for the test's thread."""
+
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+        self.left = threading.Event()
+        self.first: bool | None = None
+
+    async def __call__(self, request: Request) -> None:
+        """Ask as handlers with long work do: again and again, between two steps."""
+        self.first = await request.is_disconnected()
+        self.looked.set()
+        with anyio.move_on_after(PATIENCE):
+            while not await request.is_disconnected():
+                await anyio.sleep(0.01)
+            self.left.set()
+
+
+@pytest.mark.parametrize("how", LEAVING)
+@pytest.mark.parametrize("body", ["no body", "body read", "body unread"])
+def test_is_disconnected_turns_true(live_server: LiveServers, app: FastAPI, body: str, how: str) -> None:
+    watch = Watch()
+
+    @app.post("/")
+    async def handler(request: Request) -> None:
+        if body == "body read":
+            assert await request.body() == b"hello"
+        await watch(request)
+
+    content = b"" if body == "no body" else b"hello"
+    client = RawClient(live_server(app).port)
+    client.send(request("/", f"Content-Length: {len(content)}", method="POST") + content)
+    assert watch.looked.wait(PATIENCE)
+    assert watch.first is False
+    leave(client, how)
+
+    assert watch.left.wait(PATIENCE / 2), "is_disconnected() stayed False"
+
+
+def test_is_disconnected_takes_nothing_of_the_body(live_server: LiveServers, app: FastAPI) -> None:
+    @app.post("/")
+    async def handler(request: Request) -> list[str]:
+        asked = [await request.is_disconnected(), await request.is_disconnected()]
+        return [*map(str, asked), (await request.body()).decode()]
+
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", "Content-Length: 5", method="POST") + b"hello")
+
+        assert client.answer().body == b'["False","False","hello"]'
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_streaming_generator_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
+    """It waits for something that never comes: only the disconnect can end it."""
+    ended = threading.Event()
+
+    async def produce() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    @app.get("/")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(produce())
+
+    client = RawClient(live_server(app).port)
+    client.send(request())
+    client.read_until(b"first\r\n")
+    assert not ended.is_set()
+    leave(client, how)
+
+    assert ended.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_generator_that_never_pauses_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
+    """Its client stops reading first, so that it is blocked in send() when the client leaves."""
+    ended = threading.Event()
+
+    async def produce() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(65536)
+        finally:
+            ended.set()
+
+    @app.get("/")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(produce())
+
+    client = RawClient(live_server(app).port)
+    client.send(request())
+    client.read()
+    assert not ended.is_set()
+    leave(client, how)
+
+    assert ended.wait(PATIENCE)
+
+
+class Events:
+    """A stream of server-sent events, of which each is released by the test."""
+
+    def __init__(self) -> None:
+        self.steps = [anyio.Event() for _ in range(3)]
+        self.ended = threading.Event()
+
+    async def __aiter__(self) -> AsyncIterator[dict[str, str]]:
+        try:
+            for number, step in enumerate(self.steps):
+                yield {"data": f"event {number}"}
+                await step.wait()
+        finally:
+            self.ended.set()
+
+
+def test_server_sent_events_arrive_one_by_one(live_server: LiveServers, app: FastAPI) -> None:
+    events = Events()
+
+    @app.get("/")
+    async def stream() -> EventSourceResponse:
+        return EventSourceResponse(aiter(events))
+
+    server = live_server(app)
+    with RawClient(server.port) as client:
+        client.send(request())
+        assert b"text/event-stream" in client.read_until(b"\r\n\r\n")
+        for number, step in enumerate(events.steps):
+            assert f"data: event {number}\r\n".encode() in client.read_until(b"\r\n\r\n\r\n")
+            server.call(step.set)
+        assert client.read_until(b"0\r\n\r\n")
+    assert events.ended.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_stream_of_events_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
+    events = Events()
+
+    @app.get("/")
+    async def stream() -> EventSourceResponse:
+        return EventSourceResponse(aiter(events))
+
+    client = RawClient(live_server(app).port)
+    client.send(request())
+    client.read_until(b"data: event 0\r\n")
+    assert not events.ended.is_set()
+    leave(client, how)
+
+    assert events.ended.wait(PATIENCE)
+
+
+def test_a_stop_ends_a_stream_of_events_at_its_notice(live_server: LiveServers, app: FastAPI) -> None:
+    """Well before the end of the grace period, which is set beyond this test's patience."""
+    events = Events()
+
+    @app.get("/")
+    async def stream() -> EventSourceResponse:
+        return EventSourceResponse(aiter(events))
+
+    server = live_server(app, timeout_shutdown_notice=0.1, timeout_graceful_shutdown=60)
+    with RawClient(server.port) as client:
+        client.send(request())
+        client.read_until(b"data: event 0\r\n")
+        server.stop()
+        server.wait_ended()
+        assert events.ended.is_set()

@@ -1,0 +1,94 @@
+"""Small applications and requests that the tests of the driver share; no test is in here.
+
+`serving_http` serves without a lifespan, so that an application in a test sees nothing but its requests.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from tests.support.serving import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    import pytest
+
+    from asgiserve.types import ASGIApplication, Header, Receive, Scope, Send
+    from tests.support.serving import Serving
+
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+def serving_http(app: ASGIApplication, **settings: Any) -> AbstractAsyncContextManager[Serving]:
+    """A server for an application that knows only HTTP."""
+    return serving(app, lifespan="off", **settings)
+
+
+async def start(send: Send, *, length: int | None = None, status: int = 200, headers: Sequence[Header] = ()) -> None:
+    """Send a response's start, with a Content-Length if `length` is given."""
+    fields = list(headers) if length is None else [(b"content-length", b"%d" % length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+
+
+async def body(send: Send, data: bytes = b"", *, more: bool = False) -> None:
+    """Send a part of a response's body."""
+    await send({"type": "http.response.body", "body": data, "more_body": more})
+
+
+async def reply(send: Send, data: bytes = b"", *, status: int = 200, headers: Sequence[Header] = ()) -> None:
+    """Send a whole response."""
+    await start(send, length=len(data), status=status, headers=headers)
+    await body(send, data)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """All of a request's body."""
+    data = b""
+    while True:
+        message = await receive()
+        assert message["type"] == "http.request", message
+        data += message["body"]
+        if not message["more_body"]:
+            return data
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the request's body."""
+    await reply(send, await read_body(receive))
+
+
+async def path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the request's path."""
+    await reply(send, scope["path"].encode())
+
+
+def get(target: str = "/", *lines: str) -> bytes:
+    """A GET as bytes."""
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: test", *lines, "", ""]).encode()
+
+
+def post(data: bytes, *lines: str, target: str = "/", length: int | None = None) -> bytes:
+    """A POST with a Content-Length: of `data`, unless `length` says more is to come."""
+    size = len(data) if length is None else length
+    head = "\r\n".join([f"POST {target} HTTP/1.1", "Host: test", f"Content-Length: {size}", *lines, "", ""])
+    return head.encode() + data
+
+
+def chunked(*chunks: bytes, end: bool = True, lines: Sequence[str] = ()) -> bytes:
+    """A POST whose body is chunked; `end=False` leaves the last chunk out."""
+    fields = ["POST / HTTP/1.1", "Host: test", "Transfer-Encoding: chunked", *lines, "", ""]
+    data = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return "\r\n".join(fields).encode() + data + (b"0\r\n\r\n" if end else b"")
+
+
+def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The messages that were logged as errors."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def access_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[Any, ...]]:
+    """The arguments of each access line: client, method, target, version, status, bytes, milliseconds."""
+    return [record.args for record in caplog.records if record.name == "asgiserve.access"]  # type: ignore[misc]
