@@ -1,7 +1,8 @@
 """Where a server's time goes: `python tests/bench/profile_server.py SCENARIO SERVER`.
 
-Loads one server as compare.py does, samples it with py-spy and prints the functions by their own time, in µs
-of CPU per request. Sampling does not stop the server, so a few samples are wrong; the order is what counts.
+Loads one server as compare.py does, first to measure it, then to sample it with py-spy, and prints the functions
+by their own time: their share of the samples, in µs of what a request costs without py-spy. Samples are of the
+process that was started; a server that works in a child shows nothing here.
 """
 
 from __future__ import annotations
@@ -37,17 +38,14 @@ def main() -> None:
     server_core, load_core = cores()
     with running(known[options.server], scenario, server_core) as process:
         load(scenario, process.port, seconds=1, core=load_core)
+        before = process.cpu()
+        result = load(scenario, process.port, seconds=options.seconds, core=load_core)
+        after = process.cpu()
         with tempfile.NamedTemporaryFile() as stacks, pinned(load_core):
-            command = [sampler, "record", "--pid", str(process.pid), "--duration", str(options.seconds - 1)]
-            command += ["--rate", str(_RATE), "--nonblocking", "--subprocesses", "--function"]
-            sampling = subprocess.Popen(
-                [*command, "--format", "raw", "--output", stacks.name],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            before = process.cpu()
-            result = load(scenario, process.port, seconds=options.seconds, core=load_core)
-            after = process.cpu()
+            command = [sampler, "record", "--pid", str(process.pid), "--duration", str(options.seconds)]
+            command += ["--rate", str(_RATE), "--function", "--format", "raw", "--output", stacks.name]
+            sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            load(scenario, process.port, seconds=options.seconds + 1, core=load_core)
             sampling.wait(timeout=30)
             own_samples = _own_samples(stacks.read().decode())
     spent = (sum(after) - sum(before)) / max(1, result.requests) * 1e6

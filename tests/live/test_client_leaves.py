@@ -4,7 +4,8 @@ No `from __future__ import annotations` here: FastAPI evaluates the annotations 
 """
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
+from asgiserve.types import Receive, Scope, Send
 from tests.live.conftest import LiveServers
 from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE
@@ -41,8 +43,12 @@ def app(request: pytest.FixtureRequest) -> FastAPI:
     return made
 
 
+LOOKING = 3.0
+"""Seconds for which a handler asks whether its client is there."""
+
+
 class Watch:
-    """What the handler below found out, for the test's thread."""
+    """What a handler found out about its client, for the test's thread."""
 
     def __init__(self) -> None:
         self.looked = threading.Event()
@@ -53,31 +59,79 @@ class Watch:
         """Ask as handlers with long work do: again and again, between two steps."""
         self.first = await request.is_disconnected()
         self.looked.set()
-        with anyio.move_on_after(PATIENCE):
+        with anyio.move_on_after(LOOKING):
             while not await request.is_disconnected():
                 await anyio.sleep(0.01)
             self.left.set()
 
 
-@pytest.mark.parametrize("how", LEAVING)
-@pytest.mark.parametrize("body", ["no body", "body read", "body unread"])
-def test_is_disconnected_turns_true(live_server: LiveServers, app: FastAPI, body: str, how: str) -> None:
-    watch = Watch()
+def watching_endpoint(watch: Watch, *, reads: bool) -> FastAPI:
+    app = FastAPI()
 
     @app.post("/")
-    async def handler(request: Request) -> None:
-        if body == "body read":
+    async def endpoint(request: Request) -> None:
+        if reads:
             assert await request.body() == b"hello"
         await watch(request)
 
+    return app
+
+
+def watching_middleware(watch: Watch, *, reads: bool) -> FastAPI:
+    """The middleware asks. Behind it an endpoint cannot: Starlette's wrapper around `receive()` opens a task
+    group, and so never gives anything to the cancelled scope in which `is_disconnected()` calls it."""
+
+    async def dispatch(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        if reads:
+            assert await request.body() == b"hello"
+        await watch(request)
+        return Response()
+
+    app = FastAPI()
+    app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    return app
+
+
+@pytest.mark.parametrize("how", LEAVING)
+@pytest.mark.parametrize("body", ["no body", "body read", "body unread"])
+@pytest.mark.parametrize("watching", [watching_endpoint, watching_middleware])
+def test_is_disconnected_turns_true(
+    live_server: LiveServers, watching: Callable[..., FastAPI], body: str, how: str
+) -> None:
+    watch = Watch()
+    server = live_server(watching(watch, reads=body == "body read"))
+
     content = b"" if body == "no body" else b"hello"
-    client = RawClient(live_server(app).port)
+    client = RawClient(server.port)
     client.send(request("/", f"Content-Length: {len(content)}", method="POST") + content)
     assert watch.looked.wait(PATIENCE)
     assert watch.first is False
     leave(client, how)
 
-    assert watch.left.wait(PATIENCE / 2), "is_disconnected() stayed False"
+    assert watch.left.wait(LOOKING), "is_disconnected() stayed False"
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_handler_that_waits_for_the_disconnect_is_woken(
+    live_server: LiveServers, app: FastAPI, how: str
+) -> None:
+    waiting, told = threading.Event(), threading.Event()
+
+    @app.get("/")
+    async def handler(request: Request) -> None:
+        message = await request.receive()
+        while message["type"] == "http.request":
+            waiting.set()
+            message = await request.receive()
+        told.set()
+
+    client = RawClient(live_server(app).port)
+    client.send(request())
+    assert waiting.wait(PATIENCE)
+    assert not told.is_set()
+    leave(client, how)
+
+    assert told.wait(PATIENCE)
 
 
 def test_is_disconnected_takes_nothing_of_the_body(live_server: LiveServers, app: FastAPI) -> None:
@@ -95,11 +149,12 @@ def test_is_disconnected_takes_nothing_of_the_body(live_server: LiveServers, app
 @pytest.mark.parametrize("how", LEAVING)
 def test_a_streaming_generator_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
     """It waits for something that never comes: only the disconnect can end it."""
-    ended = threading.Event()
+    waiting, ended = threading.Event(), threading.Event()
 
     async def produce() -> AsyncIterator[bytes]:
         try:
             yield b"first"
+            waiting.set()
             await anyio.sleep_forever()
         finally:
             ended.set()
@@ -111,29 +166,39 @@ def test_a_streaming_generator_ends(live_server: LiveServers, app: FastAPI, how:
     client = RawClient(live_server(app).port)
     client.send(request())
     client.read_until(b"first\r\n")
+    assert waiting.wait(PATIENCE)
     assert not ended.is_set()
     leave(client, how)
 
     assert ended.wait(PATIENCE)
 
 
-@pytest.mark.parametrize("how", LEAVING)
-def test_a_generator_that_never_pauses_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
-    """Its client stops reading first, so that it is blocked in send() when the client leaves."""
-    ended = threading.Event()
+class Endless:
+    """Always has more: whoever iterates is in `send()`, blocked or about to be, when the client leaves."""
 
-    async def produce() -> AsyncIterator[bytes]:
-        try:
-            while True:
-                yield bytes(65536)
-        finally:
-            ended.set()
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return bytes(65536)
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_stream_that_never_pauses_ends(live_server: LiveServers, app: FastAPI, how: str) -> None:
+    ended = threading.Event()
 
     @app.get("/")
     async def stream() -> StreamingResponse:
-        return StreamingResponse(produce())
+        return StreamingResponse(Endless())
 
-    client = RawClient(live_server(app).port)
+    async def outermost(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        finally:
+            if scope["type"] == "http":
+                ended.set()
+
+    client = RawClient(live_server(outermost).port)
     client.send(request())
     client.read()
     assert not ended.is_set()
@@ -147,12 +212,14 @@ class Events:
 
     def __init__(self) -> None:
         self.steps = [anyio.Event() for _ in range(3)]
+        self.waiting = threading.Event()
         self.ended = threading.Event()
 
     async def __aiter__(self) -> AsyncIterator[dict[str, str]]:
         try:
             for number, step in enumerate(self.steps):
                 yield {"data": f"event {number}"}
+                self.waiting.set()
                 await step.wait()
         finally:
             self.ended.set()
@@ -187,6 +254,7 @@ def test_a_stream_of_events_ends(live_server: LiveServers, app: FastAPI, how: st
     client = RawClient(live_server(app).port)
     client.send(request())
     client.read_until(b"data: event 0\r\n")
+    assert events.waiting.wait(PATIENCE)
     assert not events.ended.is_set()
     leave(client, how)
 
@@ -205,6 +273,7 @@ def test_a_stop_ends_a_stream_of_events_at_its_notice(live_server: LiveServers, 
     with RawClient(server.port) as client:
         client.send(request())
         client.read_until(b"data: event 0\r\n")
+        assert events.waiting.wait(PATIENCE)
         server.stop()
         server.wait_ended()
         assert events.ended.is_set()

@@ -11,7 +11,7 @@ field is the response writer's rule, not this file's. Called by the exchange in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -114,7 +114,9 @@ class ResponseMessages:
     def _read_start(self, message: Message) -> ResponseHead:
         status = message.get("status")
         if type(status) is not int:
-            raise _wrong(message, "status", status, "an int")
+            if not isinstance(status, int) or isinstance(status, bool):
+                raise _wrong(message, "status", status, "an int")
+            status = int(status)  # http.HTTPStatus
         self._trailers = bool(message.get("trailers", False))
         head = ResponseHead(status, _read_headers(message), self._trailers)
         self.state = BODY
@@ -133,9 +135,12 @@ class ResponseMessages:
 
     def _read_early_hint(self, message: Message) -> EarlyHint:
         links = message.get("links", ())
-        if isinstance(links, (str, bytes)) or not all(isinstance(link, bytes) for link in links):
+        if isinstance(links, (str, bytes)) or not isinstance(links, Iterable):
             raise _wrong(message, "links", links, "an iterable of bytes")
-        return EarlyHint(list(links))
+        listed = list(links)
+        if not all(isinstance(link, bytes) for link in listed):
+            raise _wrong(message, "links", links, "an iterable of bytes")
+        return EarlyHint(listed)
 
     def _read_trailers(self, message: Message) -> Trailers:
         trailers = Trailers(_read_headers(message), bool(message.get("more_trailers", False)))
@@ -149,7 +154,10 @@ def _read_headers(message: Message) -> Headers:
     try:
         pairs = list(map(tuple, headers))
         for name, value in pairs:
-            if type(name) is not bytes or type(value) is not bytes:
+            # Exact types first: it is the cheaper question, and nearly always the last.
+            if (type(name) is not bytes or type(value) is not bytes) and not (
+                isinstance(name, bytes) and isinstance(value, bytes)
+            ):
                 raise _wrong(message, "headers", (name, value), "pairs of bytes")
     except (TypeError, ValueError):
         raise _wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None

@@ -32,7 +32,9 @@ def as_asgi3(app: Any, interface: str) -> ASGIApplication:
 
 def _is_double_callable(app: Any) -> bool:
     """Whether `app(scope)` is the call that fits, and `app(scope, receive, send)` is not."""
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(getattr(app, "__call__", None)):  # noqa: B004
+    # A class is called to make an instance: whether that is a coroutine's call says nothing about the class.
+    call = app if inspect.isclass(app) else getattr(app, "__call__", None)  # noqa: B004
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
         return False
     try:
         signature = inspect.signature(app)

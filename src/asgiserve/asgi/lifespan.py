@@ -47,10 +47,10 @@ class LifespanMessages:
 
     def advance(self, message: Message) -> LifespanState:
         """The state after the application's message. Raises LocalProtocolError for one that does not fit."""
-        kind = message.get("type")
+        kind = _kind_of(message)
         try:
             self.state = _TABLE[self.state][kind]
-        except KeyError:
+        except (KeyError, TypeError):
             expected = " or ".join(f"'{one}'" for one in _TABLE.get(self.state, ()))
             instead = f"; expected {expected}" if expected else ""
             raise LocalProtocolError(
@@ -63,6 +63,10 @@ class LifespanMessages:
     def begin_shutdown(self) -> None:
         """The server asks for the shutdown."""
         self.state = LifespanState.STOPPING
+
+
+def _kind_of(message: object) -> object:
+    return message.get("type") if isinstance(message, Mapping) else None
 
 
 _TABLE: Final[Mapping[LifespanState, Mapping[Any, LifespanState]]] = {

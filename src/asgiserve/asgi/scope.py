@@ -33,10 +33,16 @@ class Peer:
 
 
 def http_scope(head: RequestHead, peer: Peer, *, root_path: str, state: dict[str, Any]) -> Scope:
-    """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own."""
+    """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own.
+
+    Every dict in it is a fresh one, since the application may write into it.
+    """
     raw_path = head.raw_path
     # RFC 3986 octets that are no UTF-8 have no faithful text; `raw_path` keeps them exactly.
-    path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode("utf-8", "replace")
+    if b"%" in raw_path:
+        path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
+    else:
+        path = raw_path.decode("ascii")
     if root_path and path != root_path and not path.startswith(root_path + "/"):
         path = root_path + path
     return {
@@ -54,10 +60,7 @@ def http_scope(head: RequestHead, peer: Peer, *, root_path: str, state: dict[str
         "server": peer.server,
         "state": state.copy(),
         # Informational responses and trailers need HTTP/1.1; what is not there is not announced.
-        "extensions": {} if head.http_version == "1.0" else _extensions(),
+        "extensions": (
+            {} if head.http_version == "1.0" else {"http.response.early_hint": {}, "http.response.trailers": {}}
+        ),
     }
-
-
-def _extensions() -> dict[str, dict[str, Any]]:
-    """Fresh dicts, since the application may write into them."""
-    return {"http.response.early_hint": {}, "http.response.trailers": {}}

@@ -14,6 +14,7 @@ Stack dumps of a task stop at the generator below, so the exchange keeps the cor
 from __future__ import annotations
 
 import types
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def call_app(
     run = context.run
     exchange.stepping = True
     try:
-        awaitable = run(app, scope, exchange.receive, exchange.send)
-        # A coroutine has send and throw; any other awaitable is driven by its iterator.
-        coroutine: Any = awaitable if hasattr(awaitable, "send") else run(awaitable.__await__)
+        coroutine: Any = run(app, scope, exchange.receive, exchange.send)
+        if type(coroutine) is not CoroutineType:
+            coroutine = _awaiting(coroutine)
         exchange.coroutine = coroutine
         yielded = run(coroutine.send, None)
         while True:
@@ -74,3 +75,8 @@ def call_app(
         return
     finally:
         exchange.stepping = False
+
+
+async def _awaiting(awaitable: Any) -> None:
+    """Any other awaitable as a coroutine: its iterator need not have `send` and `throw`."""
+    await awaitable

@@ -45,6 +45,9 @@ class Reason(enum.IntEnum):
     """Nothing: it is time to ask whether the peer is still there."""
 
 
+_NONE: Final = [math.inf] * len(Reason)
+
+
 class Deadlines:
     """The deadlines of one connection, by reason; infinity where none is armed."""
 
@@ -52,7 +55,7 @@ class Deadlines:
 
     def __init__(self, watcher: Watcher) -> None:
         self._watcher = watcher
-        self._when = [math.inf] * len(Reason)
+        self._when = _NONE.copy()
 
     def arm(self, reason: Reason, when: float) -> None:
         """Let `deadline_passed(reason)` be called at `when`, on the loop's clock, or up to a tick later."""
@@ -64,7 +67,7 @@ class Deadlines:
         self._when[reason] = math.inf
 
     def disarm_all(self) -> None:
-        self._when = [math.inf] * len(Reason)
+        self._when = _NONE.copy()
 
     def soonest(self) -> float:
         return min(self._when)

@@ -36,7 +36,7 @@ __all__ = ["Exchange", "Over"]
 READ_AHEAD: Final = 65_536
 """Bytes of pipelined requests that are kept while an application waits for a disconnect; then reading stops."""
 
-_PIECE: Final = 131_072
+_PIECE: Final = 65_536
 """Bytes: more than this goes to the stream in pieces, and each piece that the peer takes moves the deadline for
 the next: a slow client that makes progress is not a stalled one."""
 
@@ -67,6 +67,7 @@ class Exchange:
         "_continued",
         "_counted",
         "_disconnects",
+        "_flush_armed",
         "_messages",
         "_receiving",
         "_started_at",
@@ -100,6 +101,7 @@ class Exchange:
         self._continued = not head.expects_continue
         self._counted = False
         self._disconnects = 0
+        self._flush_armed = False
         self._receiving: anyio.CancelScope | None = None
         self._trailers: Sequence[Header] = ()
         self._started_at = service.clock() if service.access_log else 0.0
@@ -361,6 +363,7 @@ class Exchange:
     async def _send_body(self, chunk: BodyChunk) -> None:
         data = chunk.data
         if self.held:
+            self.held = False
             head = self.writer.head(close=self._connection.must_close())
             buffers = self.writer.body(data, chunk.more)
             # Only now: had the body not fitted its length, nothing would be on the wire.
@@ -377,6 +380,10 @@ class Exchange:
         elif chunk.more:
             # Fairness: an application that only ever sends still lets others run.
             await checkpoint()
+        elif self.head.http_version == "1.0":
+            # Trailers were not offered, so none are waited for.
+            self._messages.end()
+            self._complete()
 
     async def _send_early_hint(self, event: EarlyHint) -> None:
         # Behind the final head, or to a client of HTTP/1.0, there is no place for it on the wire.
@@ -390,8 +397,10 @@ class Exchange:
             await checkpoint()
             return
         # RFC 9110 6.5.1: a peer that has not said so may throw trailer fields away, or stumble over them.
-        wanted = any(name == b"te" and b"trailers" in value.lower() for name, value in self.head.headers)
-        await self._write(self.writer.trailers(self._trailers if wanted else ()))
+        wanted = any(name == b"te" and _takes_trailers(value) for name, value in self.head.headers)
+        end = self.writer.trailers(self._trailers if wanted else ())
+        if end:
+            await self._write(end)
         self._complete()
 
     def _take_head(self) -> bytes:
@@ -405,8 +414,11 @@ class Exchange:
         self.may_go_on = self.writer.keep_alive
 
     def _arm_flush(self) -> None:
-        connection = self._connection
-        connection.deadlines.arm(Reason.FLUSH, connection.service.clock() + TICK)
+        # Once: an application that suspends again and again must not put it off for ever.
+        if not self._flush_armed:
+            self._flush_armed = True
+            connection = self._connection
+            connection.deadlines.arm(Reason.FLUSH, connection.service.clock() + TICK)
 
     async def _write(self, *buffers: bytes) -> None:
         """Hand bytes to the stream, one writer at a time; nothing happens if the peer is gone."""
@@ -423,7 +435,7 @@ class Exchange:
         connection = self._connection
         writing, deadlines, service = connection.writing, connection.deadlines, connection.service
         if writing.taken:
-            await writing.take()
+            await self._wait_to_write()
         writing.taken = True
         try:
             for piece in pieces:
@@ -433,11 +445,22 @@ class Exchange:
                 await send(piece)
         except (BrokenResourceError, ClosedResourceError):
             self._lost()
+        except BaseException:
+            connection.broken = True
+            raise
         finally:
             deadlines.disarm(Reason.WRITE)
             writing.free()
         if connection.broken:
             await checkpoint()
+
+    async def _wait_to_write(self) -> None:
+        try:
+            await self._connection.writing.take()
+        except BaseException:
+            # The bytes are lost: what comes behind them would be read as if they had never been there.
+            self._connection.broken = True
+            raise
 
     def _lost(self) -> None:
         """Writing has failed: the peer is gone for good."""
@@ -457,6 +480,11 @@ class Exchange:
         if self.coroutine is not None and not self.stepping:
             # A task of the application's has completed it, while the application itself is suspended.
             self.suspended()
+
+
+def _takes_trailers(value: bytes) -> bool:
+    """Whether this value of a TE field has the member `trailers`."""
+    return any(member.partition(b";")[0].strip() == b"trailers" for member in value.lower().split(b","))
 
 
 def _pieces(buffers: Sequence[bytes]) -> Iterator[list[bytes]]:

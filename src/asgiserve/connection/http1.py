@@ -63,6 +63,9 @@ class Close(enum.Enum):
 _REFUSAL_SECONDS: Final = 2.0
 """How long the answer to a bad head may take: no deadline of an exchange watches over it."""
 
+_STATUS_OF_SILENCE: Final[dict[Over | None, int]] = {Over.OVERRAN: 504, Over.NOTICE: 503}
+"""What is answered for an application that ended without a response after it had been told to end."""
+
 
 class Http1Connection:
     """One HTTP/1 connection, from its first byte to its last."""
@@ -235,7 +238,7 @@ class Http1Connection:
         self.deadlines.disarm_all()
         if not exchange.completed:
             await self._complete(exchange)
-        if not exchange.may_go_on or self.broken:
+        if not (exchange.completed and exchange.may_go_on) or self.broken:
             if self._close is Close.AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
                 self._close = Close.DRAIN
             return False
@@ -247,10 +250,12 @@ class Http1Connection:
 
     async def _complete(self, exchange: Exchange) -> None:
         """The application has returned and its response is not complete: say so to whoever can hear it."""
-        if not exchange.head_sent and not self.broken:
+        # Whoever was told that the peer has left, and returned, owes it nothing.
+        owed = exchange.failed or exchange.over is not Over.PEER_LEFT
+        if owed and not exchange.head_sent and not self.broken:
             if not exchange.failed and exchange.over is Over.ENDED:
                 logs.log_app_fault(exchange.head.method, exchange.path, "without starting a response")
-            await exchange.answer(504 if exchange.over is Over.OVERRAN else 500)
+            await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
             return
         if not exchange.failed and exchange.over is Over.ENDED:
             logs.log_app_fault(exchange.head.method, exchange.path, "without completing its response")
@@ -261,7 +266,9 @@ class Http1Connection:
         """Close, in the way that was found to fit."""
         self._phase = Phase.RUNNING
         self.deadlines.disarm_all()
-        if self._close is Close.DRAIN and not self.broken:
+        if self.broken:
+            return  # something is missing on the wire: a reset, by the task that leads, is the honest end
+        if self._close is Close.DRAIN:
             await close_after_drain(self.stream)
         elif self._close is Close.AT_ONCE:
             await close_now(self.stream, secure=self.peer.scheme == "https")
@@ -283,7 +290,7 @@ class Http1Connection:
             self.broken = True
             exchange.end(Over.TIMED_OUT)
             self.stream.abort()
-        elif reason is Reason.REQUEST:
+        elif reason is Reason.REQUEST and not exchange.completed:
             exchange.end(Over.OVERRAN)
             if exchange.scope is not None:
                 exchange.scope.cancel()

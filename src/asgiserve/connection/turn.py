@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import anyio
 
 __all__ = ["Turn"]
@@ -13,23 +15,34 @@ class Turn:
     anyio's Lock asks for the current task each time (0.5 µs, twice a request); here nobody asks who holds it.
     """
 
-    __slots__ = ("_freed", "taken")
+    __slots__ = ("_waiting", "taken")
 
     def __init__(self) -> None:
         self.taken = False
-        self._freed: anyio.Event | None = None
+        self._waiting: deque[anyio.Event] | None = None
 
     async def take(self) -> None:
-        """Wait until it is free, and take it. A cancelled wait takes nothing."""
-        while self.taken:
-            if self._freed is None:
-                self._freed = anyio.Event()
-            await self._freed.wait()
-        self.taken = True
+        """Wait until it is free, first come first served, and take it. A cancelled wait takes nothing."""
+        if not self.taken:
+            self.taken = True
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        given = anyio.Event()
+        self._waiting.append(given)
+        try:
+            await given.wait()
+        except BaseException:
+            if given.is_set():
+                self.free()
+            else:
+                self._waiting.remove(given)
+            raise
 
     def free(self) -> None:
-        """Give it back, and wake whoever waits."""
-        self.taken = False
-        if self._freed is not None:
-            self._freed.set()
-            self._freed = None
+        """Give it to whoever has waited longest; to nobody in particular if nobody waits."""
+        # It stays taken while it is handed on: a newcomer must not overtake, or bytes would change places.
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self.taken = False

@@ -1,7 +1,7 @@
 """The server: `serve()`, its tree of tasks, and everything that has one instance per server.
 
-Called by the command line, by `asgiserve.testing` and by programs that embed the server. Knows nothing of HTTP's wire
-or of ASGI's messages: a connection is a task that `connection/` fills.
+Called by the command line, by `asgiserve.testing` and by programs that embed the server. Knows nothing of
+HTTP's wire or of ASGI's messages: a connection is a task that `connection/` fills.
 """
 
 from asgiserve.server.run import run

@@ -1,7 +1,7 @@
 """From settings to bound sockets: names, ports, Unix sockets, inherited descriptors.
 
-Called once by `serve.py`, before the application starts: a port that is taken is found out before anything was
-started for nothing. `listen()` comes later, when the application is ready.
+Called once by `serve.py`, before the application starts: a port that is taken is found out before anything
+was started for nothing. `listen()` comes later, when the application is ready.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _bind_target(target: str) -> list[BoundSocket]:
     # An IPv6 address needs its brackets: whether "::1:80" ends with a port, nobody can tell.
     found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})", target)
     if found is None or int(found["port"]) > 65535:
-        raise ConfigError(f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}")
+        raise ConfigError(
+            f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}"
+        )
     return _bind_tcp(found["ipv6"] or found["host"], int(found["port"]))
 
 
@@ -122,7 +124,7 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     except (OSError, UnicodeError) as error:
         raise BindError(f"Cannot resolve the host name {host!r}: {_reason(error)}.") from error
     addresses = [(family, str(address[0])) for family, _, _, _, address in found]
-    different = list(dict.fromkeys(addresses))
+    different: list[tuple[socket.AddressFamily, str]] = list(dict.fromkeys(addresses))
     if len(different) == 1 or _ipv6_works():
         return different
     # Names keep their IPv6 address (::1 for localhost) on machines whose IPv6 is switched off.
@@ -155,7 +157,7 @@ def _bind_address(family: socket.AddressFamily, address: tuple[str, int]) -> soc
 
 
 def _bind_unix(path: str) -> BoundSocket:
-    """Bind a Unix socket. A file that is there already is replaced only if it is a socket nobody listens on."""
+    """Bind a Unix socket. A file that is there is replaced only if it is a socket that nobody listens on."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)

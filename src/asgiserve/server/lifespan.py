@@ -1,8 +1,8 @@
 """The application's lifespan: one task from startup to shutdown, inside which every request happens.
 
 `Lifespan.run` is that task's body; `serve.py` starts it, waits for `started`, and `stopping.py` ends it. From
-`startup.complete` on the task is shielded: the shutdown of an application must run whatever happens to the server.
-It is the one shield that begins without a deadline; it gets its deadline at the stop.
+`startup.complete` on the task is shielded: the shutdown of an application must run whatever happens to the
+server. It is the one shield that begins without a deadline; it gets its deadline at the stop.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Lifespan:
     def begin_shutdown(self, limit: float) -> None:
         """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs.
 
-        A startup that goes on although it was cancelled (a shielded migration) is shut down when it is complete.
+        A startup that goes on although it was cancelled (a shielded migration) is shut down once it is over.
         """
         self._limit = limit
         self._shutdown_asked.set()

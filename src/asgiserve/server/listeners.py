@@ -1,8 +1,8 @@
 """Accepting connections: the listener over a bound socket, and the loop that no peer and no limit can end.
 
-anyio's and asyncio's own serving loops end with the first error of a handler, or when the process has no descriptor
-left; this one waits and goes on. Whether a connection's first steps succeed (the TLS handshake, say) is the
-connection's own business, in its own task.
+anyio's and asyncio's own serving loops end with the first error of a handler, or when the process has no
+descriptor left; this one waits and goes on. Whether a connection's first steps succeed (the TLS handshake,
+say) is the connection's own business, in its own task.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = ["AcceptLoop", "Listener", "SocketListener"]
 
 _BATCH: Final = 64
 """Connections accepted in a row before others get their turn."""
+
+_LAST_ACCEPTS: Final = 4096
+"""Connections accepted at the stop, at most: the longest queue that Linux keeps (net.core.somaxconn)."""
 
 _PAUSE_SECONDS: Final = 0.1
 """How long to wait when the system has nothing left to accept with; trio's own listener waits as long."""
@@ -150,13 +153,19 @@ class AcceptLoop:
 
     def _accept_rest(self) -> None:
         """Closing a listener resets what is in its queue: requests of clients that did nothing wrong."""
-        for _ in range(_BATCH):
+        for _ in range(_LAST_ACCEPTS):
             try:
                 if self._slots is not None:
                     self._slots.acquire_nowait()
                 opener = self._listener.accept_nowait()
-            except (anyio.WouldBlock, OSError):
+            except anyio.WouldBlock:
                 return
-            if opener is None:
-                return
-            self._serve(opener)
+            except OSError as error:
+                if error.errno not in _ABORTED:
+                    return
+                opener = None
+            else:
+                if opener is None:
+                    return
+            if opener is not None:
+                self._serve(opener)

@@ -8,8 +8,8 @@
           ├─ accepting scope   an accept loop per listener; cancelled first
           └─ connection (one each)
 
-`serve()` installs no signal handler, configures no logging and exits no process: it is a guest in somebody's program.
-It returns when nothing is left, and raises one bare error.
+`serve()` installs no signal handler, configures no logging and exits no process: it is a guest in somebody's
+program. It returns when nothing is left, and raises one bare error.
 """
 
 from __future__ import annotations
@@ -25,11 +25,18 @@ from asgiserve.backend import clock
 from asgiserve.config import Settings
 from asgiserve.connection.opening import serve_connection
 from asgiserve.connection.service import Service
-from asgiserve.errors import BindError, ConfigError, LocalProtocolError, StartupError, bare_errors
+from asgiserve.errors import (
+    BindError,
+    ConfigError,
+    LocalProtocolError,
+    ShutdownError,
+    StartupError,
+    bare_errors,
+)
 from asgiserve.protocols.http1 import DefaultFields
-from asgiserve.server.binding import BoundSocket, bind_all, url_of
+from asgiserve.server.binding import bind_all, url_of
 from asgiserve.server.lifespan import Lifespan
-from asgiserve.server.listeners import AcceptLoop, Listener, SocketListener
+from asgiserve.server.listeners import AcceptLoop, SocketListener
 from asgiserve.server.stopping import ServerState, Stopping
 
 if TYPE_CHECKING:
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
+    from asgiserve.server.binding import BoundSocket
+    from asgiserve.server.listeners import Listener
     from asgiserve.streams import Stream
     from asgiserve.types import ASGIApplication
 
@@ -120,6 +129,8 @@ async def serve_with(
         with bare_errors():
             await tree.run(bound, listeners, stop, task_status)
     finally:
+        for listener in listeners:
+            listener.close()
         for one in bound:
             one.close()
     if tree.lifespan.error is not None:
@@ -175,6 +186,11 @@ class _Tree:
                     self._stopping.connections_done()
                 await self.lifespan.ended.wait()
                 group.cancel_scope.cancel()
+        except BaseException:
+            # Cancelled, or failed in another way: then nobody raises what the lifespan's end has brought.
+            if isinstance(self.lifespan.error, ShutdownError):
+                logs.log_error(str(self.lifespan.error))
+            raise
         finally:
             self._stopping.state = ServerState.STOPPED
 
@@ -216,7 +232,9 @@ class _Tree:
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
         sockets = [one.socket for one in bound]
-        addresses = [address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets]
+        addresses = [
+            address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets
+        ]
         return Server(addresses, [url_of(one, secure=secure) for one in sockets], self._stopping)
 
 
@@ -226,7 +244,9 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
         try:
             one.socket.listen(backlog)
         except OSError as error:
-            raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
+            raise BindError(
+                error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}"
+            ) from error
     return [SocketListener(one) for one in bound]
 
 

@@ -8,8 +8,8 @@ A graceful stop is an event, a hard one is a cancellation. The phases of the fir
     grace            whatever still runs is cancelled
     grace + 1 s      finished or not, the application's lifespan shuts down, within its own limit
 
-When `serve()` itself is cancelled, only the last line is left. An application that does not even end when it is
-cancelled cannot be ended: `unstoppable` tells whoever owns the process.
+When `serve()` itself is cancelled, only the last line is left. An application that does not even end when it
+is cancelled cannot be ended: `unstoppable` tells whoever owns the process.
 """
 
 from __future__ import annotations
@@ -67,10 +67,15 @@ class Stopping:
     """The one place that ends a server."""
 
     def __init__(
-        self, service: Service, lifespan: Lifespan, timeouts: Timeouts, *, unstoppable: Callable[[], None] | None
+        self,
+        service: Service,
+        lifespan: Lifespan,
+        timeouts: Timeouts,
+        *,
+        unstoppable: Callable[[], None] | None,
     ) -> None:
-        """`unstoppable` is called when something runs on although it was cancelled; it does not return. Without
-        it the server waits, since it cannot end before its children, and says so."""
+        """`unstoppable` is called when something runs on although it was cancelled; it does not return.
+        Without it the server waits, since it cannot end before its children, and says so."""
         self._service = service
         self._lifespan = lifespan
         self._timeouts = timeouts
@@ -81,7 +86,10 @@ class Stopping:
         self.connections = anyio.CancelScope()
         """The scope of the connections group, the accept loops included."""
         self._requested = anyio.Event()
-        self._quickened = anyio.Event()
+        self._began: float | None = None
+        """When the stop began, on the loop's clock."""
+        self._hurried = anyio.Event()
+        """The pace has changed."""
         self._connections_done = anyio.Event()
         self.state = ServerState.STARTING
 
@@ -92,15 +100,20 @@ class Stopping:
         self._requested.set()
 
     def stop_quickly(self, grace: float) -> None:
-        """Stop gracefully while somebody waits for it: the notice comes at once, and grace is short."""
-        self._pace = self._paced(0.0, min(grace, self._pace.grace))
+        """Stop gracefully while somebody waits for it: the notice comes at once, and grace is short.
+
+        In the middle of a stop, `grace` counts from now; it never lengthens what is left.
+        """
+        elapsed = 0.0 if self._began is None else self._service.clock() - self._began
+        self._pace = Pace(notice=0.0, grace=min(elapsed + grace, self._pace.grace))
         self._requested.set()
+        self._hurried.set()
 
     def abort(self) -> None:
         """Cancel what runs, now. The lifespan still shuts down."""
         self._pace = Pace(notice=0.0, grace=0.0)
         self._requested.set()
-        self._quickened.set()
+        self._hurried.set()
 
     def serving(self) -> None:
         """Connections are accepted from here on, unless something has stopped the server already."""
@@ -140,6 +153,7 @@ class Stopping:
 
     async def _stop_gracefully(self) -> None:
         service, now = self._service, self._service.clock()
+        self._began = now
         self.state = ServerState.STOPPING
         self.accepting.cancel()
         service.draining = True
@@ -155,18 +169,20 @@ class Stopping:
 
     async def _grace(self, began: float) -> None:
         """Wait for the connections, until the grace period ends; give the notice on the way."""
-        await self._wait_until(began + self._pace.notice)
+        await self._wait_until(lambda: began + self._pace.notice)
         if not self._connections_done.is_set():
             for connection in list(self._service.connections):
                 connection.notify()
-            await self._wait_until(began + self._pace.grace)
+            await self._wait_until(lambda: began + self._pace.grace)
 
-    async def _wait_until(self, deadline: float) -> None:
-        """Wait until the connections are done, the deadline passes or somebody loses patience."""
-        with anyio.CancelScope(deadline=deadline):
-            async with anyio.create_task_group() as group:
-                for event in (self._connections_done, self._quickened):
-                    group.start_soon(_cancel_after, event, group.cancel_scope)
+    async def _wait_until(self, moment: Callable[[], float]) -> None:
+        """Wait until the connections are done or the moment has come; a change of pace brings it nearer."""
+        while not self._connections_done.is_set() and self._service.clock() < moment():
+            self._hurried = anyio.Event()
+            with anyio.CancelScope(deadline=moment()):
+                async with anyio.create_task_group() as group:
+                    for event in (self._connections_done, self._hurried):
+                        group.start_soon(_cancel_after, event, group.cancel_scope)
 
     def _cancel_connections(self) -> None:
         left = self._service.tasks

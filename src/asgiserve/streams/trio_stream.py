@@ -105,13 +105,13 @@ class TrioStream(SocketStream):
             raise BusyResourceError("sending to")
         if self._sending is not Half.OPEN:
             raise self._send_error()
-        sent = self._send_now(item)
+        sent = self._send_now((item,))
         if sent == len(item):
             return
         rest = memoryview(item)[sent:]
         while rest:
             await self._wait_writable()
-            rest = rest[self._send_now(rest) :]
+            rest = rest[self._send_now((rest,)) :]
 
     async def send_buffers(self, buffers: Sequence[bytes]) -> None:
         if sum(map(len, buffers)) <= JOIN_LIMIT:
@@ -124,12 +124,12 @@ class TrioStream(SocketStream):
         rest: Sequence[bytes | memoryview] = buffers
         while rest:
             offered = rest[:_IOV_MAX]
-            sent = self._send_now(*offered)
+            sent = self._send_now(offered)
             rest = _after(sent, rest)
             if sent < sum(map(len, offered)):
                 await self._wait_writable()
 
-    def _send_now(self, *items: bytes | memoryview) -> int:
+    def _send_now(self, items: Sequence[bytes | memoryview]) -> int:
         """Give the kernel what it takes without waiting, and return how many bytes that were."""
         try:
             if sys.platform != "win32" and len(items) > 1:

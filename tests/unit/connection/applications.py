@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import anyio
 
 from tests.support.serving import serving
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     import pytest
 
     from asgiserve.types import ASGIApplication, Header, Receive, Scope, Send
-    from tests.support.serving import Serving
+    from tests.support.serving import Client, Serving
 
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -27,7 +29,9 @@ def serving_http(app: ASGIApplication, **settings: Any) -> AbstractAsyncContextM
     return serving(app, lifespan="off", **settings)
 
 
-async def start(send: Send, *, length: int | None = None, status: int = 200, headers: Sequence[Header] = ()) -> None:
+async def start(
+    send: Send, *, length: int | None = None, status: int = 200, headers: Sequence[Header] = ()
+) -> None:
     """Send a response's start, with a Content-Length if `length` is given."""
     fields = list(headers) if length is None else [(b"content-length", b"%d" % length), *headers]
     await send({"type": "http.response.start", "status": status, "headers": fields})
@@ -46,7 +50,7 @@ async def reply(send: Send, data: bytes = b"", *, status: int = 200, headers: Se
 
 async def read_body(receive: Receive) -> bytes:
     """All of a request's body."""
-    data = b""
+    data: bytes = b""
     while True:
         message = await receive()
         assert message["type"] == "http.request", message
@@ -63,6 +67,19 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def path(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the request's path."""
     await reply(send, scope["path"].encode())
+
+
+async def send_for_ever(client: Client, data: bytes, *, pause: float = 0.0) -> NoReturn:
+    """Send it again and again; ends with the error that the stream raises."""
+    while True:
+        await client.send(data)
+        await anyio.sleep(pause)
+
+
+async def read_for_ever(client: Client) -> NoReturn:
+    """Read what comes and drop it; ends with the error that the stream raises."""
+    while True:
+        await client.read()
 
 
 def get(target: str = "/", *lines: str) -> bytes:

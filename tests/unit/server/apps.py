@@ -105,3 +105,31 @@ class Deaf:
             await send({"type": "http.response.body", "body": b"event", "more_body": True})
             self.begun.set()
             await anyio.sleep(1)
+
+
+class Lingering:
+    """Answers, and then works on for a while, as a background task does."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.done = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await hello(scope, receive, send)
+        await anyio.sleep(self.seconds)
+        self.done = True
+
+
+class Large:
+    """A response of `pieces` pieces of 1 MiB each."""
+
+    def __init__(self, pieces: int = 16) -> None:
+        self.pieces = pieces
+        self.begun = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        self.begun.set()
+        for _ in range(self.pieces):
+            await send({"type": "http.response.body", "body": bytes(2**20), "more_body": True})
+        await send({"type": "http.response.body"})

@@ -14,8 +14,10 @@ from asgiserve.errors import StartupError
 from asgiserve.server import serve_with
 from asgiserve.testing import MemoryListener
 from tests.support.serving import PATIENCE, Serving
+from tests.unit.server.apps import Journal
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
 
     from anyio.abc import TaskStatus
@@ -47,15 +49,13 @@ class Run(Serving):
         self,
         app: ASGIApplication,
         settings: Settings,
-        unstoppable: Callable[[], None] | None,
+        options: dict[str, Any],
         task_status: TaskStatus[None],
     ) -> None:
         started = _Reporting(self, task_status)
         try:
             with self.scope:
-                await serve_with(
-                    app, settings, listeners=[self.listener], task_status=started, unstoppable=unstoppable
-                )
+                await serve_with(app, settings, listeners=[self.listener], task_status=started, **options)
         except Exception as error:
             if not started.reported:
                 raise
@@ -80,24 +80,36 @@ class _Reporting:
 
 @asynccontextmanager
 async def running(
-    app: ASGIApplication, *, unstoppable: Callable[[], None] | None = None, **settings: Any
+    app: ASGIApplication,
+    *,
+    unstoppable: Callable[[], None] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Run]:
-    """Serve `app` in memory for the block. At its end the server must have ended by itself, or is cancelled."""
+    """Serve `app` in memory for the block, and cancel what is left of the server then.
+
+    Only a `Journal` has a lifespan; the other applications are not asked for one.
+    """
     run = Run()
+    settings.setdefault("lifespan", "on" if isinstance(app, Journal) else "off")
     async with anyio.create_task_group() as group:
 
         async def serve(*, task_status: TaskStatus[None]) -> None:
-            await run.serve(app, Settings.of(settings), unstoppable, task_status)
+            options = {"unstoppable": unstoppable, "ssl_context": ssl_context}
+            await run.serve(app, Settings.of(settings), options, task_status)
 
         await group.start(serve)
         yield run
         group.cancel_scope.cancel()
 
 
-async def startup_error(app: ASGIApplication, **settings: Any) -> StartupError:
+async def startup_error(
+    app: ASGIApplication, *, unstoppable: Callable[[], None] | None = None, **settings: Any
+) -> StartupError:
     """The bare error with which the start of this server fails."""
+    options: dict[str, Any] = {"listeners": [MemoryListener()], "unstoppable": unstoppable}
     async with anyio.create_task_group() as group:
-        serve = partial(serve_with, app, Settings.of(settings), listeners=[MemoryListener()])
+        serve = partial(serve_with, app, Settings.of(settings), **options)
         with anyio.fail_after(PATIENCE), pytest.raises(StartupError) as caught:
             await group.start(serve)
     assert type(caught.value) is StartupError

@@ -14,11 +14,13 @@ import pytest
 
 from asgiserve.config import Bind
 from asgiserve.errors import BindError, ConfigError
-from asgiserve.server.binding import BoundSocket, bind_all, url_of
+from asgiserve.server.binding import bind_all, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from asgiserve.server.binding import BoundSocket
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address on Linux only")
 
@@ -320,8 +322,11 @@ def test_nothing_stays_bound_after_a_failure(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["", "localhost", "8000", "localhost:", "localhost:http", "localhost:65536", "localhost:-1", "unix:"]
-    + ["fd:", "fd:x", "fd:-1", "::1", "::1:8000", "[::1", "[::1]", "[::1:80", "localhost:\u0663"],
+    [
+        *["", "localhost", "8000", "localhost:", "localhost:http", "localhost:65536", "localhost:-1"],
+        *["unix:", "fd:", "fd:x", "fd:-1"],
+        *["::1", "::1:8000", "[::1", "[::1]", "[::1:80", "localhost:\u0663"],
+    ],
 )
 def test_a_malformed_target_is_a_config_error_that_shows_it(target: str) -> None:
     with pytest.raises(ConfigError, match="expected HOST:PORT") as caught:

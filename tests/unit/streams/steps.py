@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from asgiserve.streams import Stream
 
+# More than any kind of stream holds between its two ends; 251 is prime, so no shift of it looks the same.
+PATTERN = bytes(range(251)) * (8 * 1024 * 1024 // 251)
+
 
 def bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     """The test fails rather than hangs."""

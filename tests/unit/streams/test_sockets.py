@@ -106,6 +106,15 @@ async def test_a_socket_whose_opening_is_cancelled_is_closed() -> None:
         assert client.recv(1) == b""
 
 
+@pytest.mark.parametrize("anyio_backend", [REAL_TIME["asyncio"], REAL_TIME["uvloop"]])
+@bounded
+async def test_a_socket_that_cannot_become_a_stream_is_closed() -> None:
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with pytest.raises(ValueError, match=r"[Ss]tream [Ss]ocket"):
+        await open_stream(datagrams)
+    assert datagrams.fileno() == -1
+
+
 @bounded
 async def test_a_socket_that_is_closed_already_is_refused() -> None:
     server, client = tcp_sockets()

@@ -20,10 +20,10 @@ Called by the HTTP/1 driver in `connection/` and by messages.py. No clock here: 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from asgiserve.errors import LocalProtocolError
-from asgiserve.protocols.http1.grammar import DIGITS, OWS
+from asgiserve.protocols.http1.grammar import OWS
 from asgiserve.protocols.http1.response_fields import (
     RENDERED,
     ResponseFieldKind,
@@ -72,16 +72,19 @@ _CONTENT_LENGTH: Final = ResponseFieldKind.CONTENT_LENGTH
 
 
 class _Notes:
-    """What the application's fields say beyond their lines."""
+    """What the application's less ordinary fields say beyond their lines."""
 
-    __slots__ = ("close", "date", "length", "server", "upgrade")
+    __slots__ = ("close", "date", "server", "upgrade")
 
     def __init__(self) -> None:
-        self.length: bytes | None = None
         self.close = False
         self.upgrade = False
         self.server = False
         self.date = False
+
+
+_NO_NOTES: Final = _Notes()
+"""Of the ordinary response; never written to."""
 
 
 class ResponseWriter:
@@ -117,26 +120,37 @@ class ResponseWriter:
     def begin(self, head: ResponseHead, date: bytes | None) -> None:
         """Check and render the head, but for its connection field. Raises LocalProtocolError, and then did
         nothing."""
-        self._require(_NEW, "begin")
+        if self._state is not _NEW:
+            self._refuse("begin")
         status = head.status
         # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx
         # (RFC 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
         if not 200 <= status <= 999:
             raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
         lines = [status_line(status)]
-        notes = _Notes()
+        notes = _NO_NOTES
+        length: int | None = None
         for field in head.headers:
             line = RENDERED.get(field)
             if line is None:
-                line = _render_and_note(field, status, notes)
+                kind = kind_of(field[0])
+                if kind is _CONTENT_LENGTH:
+                    length = _read_length(field, length)
+                    continue
+                if kind is _PLAIN or kind is _REPEATING:
+                    line = render_field(field, kind)
+                else:
+                    if notes is _NO_NOTES:
+                        notes = _Notes()
+                    line = _render_and_note(field, kind, status, notes)
             lines.append(line)
-        length = _read_length(notes.length)
         framing = self._frame(status, length)
         if framing is _CHUNKED:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif length is not None and status != 204:
-            lines.append(b"content-length: " + (notes.length or b"") + b"\r\n")
-        self._add_defaults(lines, notes, date)
+            lines.append(b"content-length: %d\r\n" % length)
+        defaults = self._defaults
+        lines.append(defaults.block(date) if notes is _NO_NOTES else _defaults_but(defaults, notes, date))
         # Nothing below can fail.
         self._lines = lines
         self._framing = framing
@@ -148,7 +162,8 @@ class ResponseWriter:
 
     def head(self, *, close: bool) -> bytes:
         """The rendered head. `close` asks for the end of the connection after this response."""
-        self._require(_BEGUN, "head")
+        if self._state is not _BEGUN:
+            self._refuse("head")
         request = self._request
         self._state = _BODY
         self.keep_alive = not (close or self._close) and (request is None or request.keep_alive)
@@ -165,10 +180,13 @@ class ResponseWriter:
     def body(self, data: bytes, more: bool) -> tuple[bytes, ...]:
         """The buffers to send for this part of the body. Raises LocalProtocolError for a broken
         Content-Length."""
-        self._require(_BODY, "body")
+        if self._state is not _BODY:
+            self._refuse("body")
         framing = self._framing
         if framing is _LENGTH:
-            self._count(len(data), more)
+            self._left -= len(data)
+            if self._left < 0 or (self._left and not more):
+                self._break_off()
         if not more:
             self._state = _State.TRAILERS if self._trailers_follow else _COMPLETE
         if framing is _NONE:
@@ -181,7 +199,8 @@ class ResponseWriter:
         """The end of a body whose head announced trailers; empty where the framing cannot carry any."""
         if self._state is _COMPLETE and not self._trailers_follow:
             return b""
-        self._require(_State.TRAILERS, "trailers")
+        if self._state is not _State.TRAILERS:
+            self._refuse("trailers")
         section = render_trailers(headers)
         self._state = _COMPLETE
         return b"0\r\n" + section + b"\r\n"
@@ -209,44 +228,27 @@ class ResponseWriter:
             return _CLOSE
         return _CHUNKED
 
-    def _add_defaults(self, lines: list[bytes], notes: _Notes, date: bytes | None) -> None:
-        defaults = self._defaults
-        if not notes.server:
-            lines.append(defaults.server)
-        if not notes.date:
-            if defaults.date:
-                lines.append(defaults.date)
-            elif date is not None:
-                lines.append(b"date: %b\r\n" % date)
-        lines.append(defaults.plain)
+    def _break_off(self) -> NoReturn:
+        """The application does not keep its own Content-Length."""
+        self._state = _State.BROKEN
+        self.keep_alive = False
+        if self._left < 0:
+            raise LocalProtocolError("response body: longer than its Content-Length")
+        raise LocalProtocolError(f"response body: {self._left} bytes shorter than its Content-Length")
 
-    def _count(self, size: int, more: bool) -> None:
-        left = self._left - size
-        if left < 0 or (left and not more):
-            self._state = _State.BROKEN
-            self.keep_alive = False
-            if left < 0:
-                raise LocalProtocolError("response body: longer than its Content-Length")
-            raise LocalProtocolError(f"response body: {left} bytes shorter than its Content-Length")
-        self._left = left
-
-    def _require(self, state: _State, verb: str) -> None:
-        if self._state is not state:
-            raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
+    def _refuse(self, verb: str) -> NoReturn:
+        raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
 
 
-def _render_and_note(field: Header, status: int, notes: _Notes) -> bytes:
-    """The line of a field that is not known yet; empty if it is not sent as it is. Raises
+def _defaults_but(defaults: DefaultFields, notes: _Notes, date: bytes | None) -> bytes:
+    """The default lines, without those that the application sends itself."""
+    server = b"" if notes.server else defaults.server
+    return server + (b"" if notes.date else defaults.date_line(date)) + defaults.plain
+
+
+def _render_and_note(field: Header, kind: ResponseFieldKind, status: int, notes: _Notes) -> bytes:
+    """The line of a field that concerns the server; empty if it is not sent as it is. Raises
     LocalProtocolError."""
-    name, value = field
-    kind = kind_of(name)
-    if kind is _CONTENT_LENGTH:
-        if notes.length is not None:
-            raise LocalProtocolError(f"response field {name!r}: is there twice")
-        notes.length = value
-        return b""
-    if kind is _PLAIN or kind is _REPEATING:
-        return render_field(field, kind)
     match kind:
         case ResponseFieldKind.SERVER:
             notes.server = True
@@ -258,18 +260,19 @@ def _render_and_note(field: Header, status: int, notes: _Notes) -> bytes:
             notes.upgrade = True
             return render_field(field, kind)
         case ResponseFieldKind.CONNECTION:
-            options = value.lower().split(b",")
+            options = field[1].lower().split(b",")
             notes.close = notes.close or any(option.strip(OWS) == b"close" for option in options)
             return b""
         case _:
             return b""
 
 
-def _read_length(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    if DIGITS.fullmatch(value) is None:
-        raise LocalProtocolError("response field b'content-length': must be a number of 1 to 19 digits")
+def _read_length(field: Header, known: int | None) -> int:
+    name, value = field
+    if known is not None:
+        raise LocalProtocolError(f"response field {name!r}: is there twice")
+    if not value.isdigit() or len(value) > 19:
+        raise LocalProtocolError(f"response field {name!r}: must be a number of 1 to 19 digits")
     return int(value)
 
 

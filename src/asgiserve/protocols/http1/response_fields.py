@@ -153,7 +153,7 @@ class DefaultFields:
     `extra` are the fields that the user configured. One named `server` or `date` takes the place of that
     default, and the application's own take the place of both."""
 
-    __slots__ = ("date", "plain", "server")
+    __slots__ = ("_block", "_block_date", "date", "plain", "server")
 
     def __init__(self, server: bytes | None, extra: Sequence[tuple[str, str]]) -> None:
         self.server = b"" if server is None else render_field((b"server", server), ResponseFieldKind.SERVER)
@@ -170,6 +170,20 @@ class DefaultFields:
             else:
                 plain.append(field)
         self.plain = render_plain_fields(plain, "the fields added to every response")
+        self._block_date: bytes | None = b""
+        self._block = b""
+
+    def block(self, date: bytes | None) -> bytes:
+        """All the lines, for a response without fields of these names. Rendered when the date changes: once
+        a second."""
+        if date is not self._block_date:
+            self._block_date = date
+            self._block = self.server + self.date_line(date) + self.plain
+        return self._block
+
+    def date_line(self, date: bytes | None) -> bytes:
+        """The Date line; empty without a date."""
+        return self.date or (b"" if date is None else b"date: %b\r\n" % date)
 
 
 def _encode(name: str, value: str) -> Header:

@@ -1,0 +1,93 @@
+"""A Django site without a database, for the tests of Django's own ASGI handler."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import django
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path
+
+from tests.live.applications import BLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from asgiserve.types import Receive, Scope, Send
+
+__all__ = ["application", "entered", "left"]
+
+entered = threading.Event()
+left = threading.Event()
+
+
+def greet(request: HttpRequest, name: str) -> HttpResponse:
+    return JsonResponse({"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name})
+
+
+async def post(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"form": request.POST.dict(), "method": request.method})
+
+
+def unread(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("not looked at")
+
+
+async def stream(request: HttpRequest) -> StreamingHttpResponse:
+    async def blocks() -> AsyncIterator[bytes]:
+        for _ in range(32):
+            yield BLOCK
+
+    return StreamingHttpResponse(blocks())
+
+
+async def wait(request: HttpRequest) -> HttpResponse:
+    """Django cancels a view whose client has left."""
+    entered.set()
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        left.set()
+        raise
+    return HttpResponse()
+
+
+async def events(request: HttpRequest) -> StreamingHttpResponse:
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            yield b"data: first\n\n"
+            entered.set()
+            await asyncio.sleep(3600)
+        finally:
+            left.set()
+
+    return StreamingHttpResponse(endless(), content_type="text/event-stream")
+
+
+urlpatterns = [
+    path("greet/<name>", greet),
+    path("post", post),
+    path("unread", unread),
+    path("stream", stream),
+    path("wait", wait),
+    path("events", events),
+]
+
+settings.configure(
+    ROOT_URLCONF=__name__,
+    ALLOWED_HOSTS=["*"],
+    SECRET_KEY="only for tests",
+    LOGGING_CONFIG=None,
+    DATABASES={},
+)
+django.setup(set_prefix=False)
+_django = get_asgi_application()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Django's handler knows HTTP only, and raises ValueError for a lifespan scope, as servers expect."""
+    await _django(scope, receive, send)

@@ -1,0 +1,163 @@
+"""SIGTERM and SIGINT to the command line: what still runs, what the peer sees, and the exit code."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.raw import RawClient, request
+
+if TYPE_CHECKING:
+    from tests.live.conftest import LiveServers
+    from tests.live.servers import ProcessServer
+
+pytestmark = pytest.mark.live
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+
+REPORT = "tests.live.applications:report"
+WHOLE_BODY = "tests.live.applications:whole_body"
+STUCK = "tests.live.applications:stuck"
+NEVER_STARTS = "tests.live.applications:never_starts"
+EVENTS = "tests.live.event_site:app"
+
+
+def assert_lifespan_ran(server: ProcessServer) -> None:
+    assert server.stderr.text.count("lifespan: stopped\n") == 1
+
+
+@BOTH
+def test_an_idle_server_ends_with_code_0(live_server: LiveServers, number: signal.Signals) -> None:
+    server = live_server(REPORT)
+
+    server.send_signal(number)
+
+    assert server.wait_exit() == 0
+    assert_lifespan_ran(server)
+    assert "Finished server process" in server.stderr.text
+
+
+@BOTH
+def test_idle_connections_are_closed(live_server: LiveServers, number: signal.Signals) -> None:
+    server = live_server(REPORT, timeout_graceful_shutdown=60)
+
+    with RawClient(server.port) as used, RawClient(server.port) as fresh:
+        assert used.get().status == 200
+        server.send_signal(number)
+        assert (used.read_all(), fresh.read_all()) == (b"", b"")
+        assert server.wait_exit() == 0
+
+
+def test_sigterm_lets_a_request_in_flight_finish(live_server: LiveServers) -> None:
+    """The test holds the last byte of the body until the server stops: the answer cannot come before."""
+    server = live_server(WHOLE_BODY, timeout_graceful_shutdown=60)
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 2", method="POST") + b"a")
+        server.stderr.wait_for("request: entered")
+
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
+        client.send(b"b")
+
+        answer = client.answer("POST")
+        assert (answer.status, answer.body) == (200, b"http.request")
+        assert answer.headers["connection"] == "close"
+        assert client.read_all() == b""
+        assert server.wait_exit() == 0
+    assert_lifespan_ran(server)
+
+
+def test_sigint_tells_a_request_in_flight_at_once(live_server: LiveServers) -> None:
+    """Somebody waits at a keyboard: an application that listens ends now, and its last words still go out."""
+    server = live_server(WHOLE_BODY, timeout_graceful_shutdown=60, timeout_shutdown_notice=60)
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 2", method="POST") + b"a")
+        server.stderr.wait_for("request: entered")
+
+        server.send_signal(signal.SIGINT)
+
+        answer = client.answer("POST")
+        assert (answer.status, answer.body) == (200, b"http.disconnect")
+        assert answer.headers["connection"] == "close"
+        assert server.wait_exit() == 0
+    assert_lifespan_ran(server)
+
+
+def test_no_new_connection_is_accepted_while_stopping(live_server: LiveServers) -> None:
+    server = live_server(WHOLE_BODY)
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 1", method="POST"))
+        server.stderr.wait_for("request: entered")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
+
+        with pytest.raises(ConnectionError):
+            RawClient(server.port)
+        client.send(b"b")
+        assert client.answer("POST").status == 200
+
+
+@BOTH
+def test_a_stuck_request_is_cancelled_when_the_grace_period_ends(
+    live_server: LiveServers, number: signal.Signals
+) -> None:
+    server = live_server(STUCK, timeout_graceful_shutdown=0.5)
+    with RawClient(server.port) as client:
+        client.send(request())
+        server.stderr.wait_for("request: entered")
+
+        server.send_signal(number)
+
+        assert client.answer().status == 503
+        assert server.wait_exit() == 0
+    assert "request: cancelled" in server.stderr.text
+    assert_lifespan_ran(server)
+
+
+@BOTH
+def test_a_second_signal_cancels_at_once(live_server: LiveServers, number: signal.Signals) -> None:
+    server = live_server(STUCK, timeout_graceful_shutdown=60)
+    server.expected_code = None
+    with RawClient(server.port) as client:
+        client.send(request())
+        server.stderr.wait_for("request: entered")
+        server.send_signal(number)
+        server.stderr.wait_for("Waiting for at most")
+        assert "request: cancelled" not in server.stderr.text
+
+        server.send_signal(number)
+
+        server.stderr.wait_for("request: cancelled")
+        server.wait_exit(timeout=3)
+    assert_lifespan_ran(server)
+
+
+def test_an_open_stream_of_events_ends_within_its_bounds(live_server: LiveServers) -> None:
+    server = live_server(EVENTS, timeout_shutdown_notice=0.2, timeout_graceful_shutdown=60)
+    with RawClient(server.port) as client:
+        client.send(request())
+        client.read_until(b"data: first\r\n")
+        began = time.monotonic()
+
+        server.send_signal(signal.SIGTERM)
+
+        assert server.wait_exit() == 0
+        assert 0.2 <= time.monotonic() - began < 3
+    assert "events: ended" in server.stderr.text
+    assert_lifespan_ran(server)
+
+
+@pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {143, -15}), (signal.SIGINT, {130, -2})])
+def test_a_signal_during_startup_ends_the_process(
+    live_server: LiveServers, number: signal.Signals, codes: set[int]
+) -> None:
+    """Either way a shell shows 143 or 130: the server had not started, so its end is no success."""
+    server = live_server(NEVER_STARTS, ready="lifespan: entered")
+    server.expected_code = None
+
+    server.send_signal(number)
+
+    assert server.wait_exit() in codes

@@ -1,0 +1,168 @@
+"""`run()`: an event loop with a server in it, from outside one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from asgiserve.backend import current_backend
+from asgiserve.errors import AppLoadError, BindError, ConfigError, ShutdownError, StartupError
+from asgiserve.server import run
+from tests.unit.server.apps import Journal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from asgiserve.types import Receive, Scope, Send
+
+BACKENDS = ["asyncio", "trio"]
+each_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+class Interrupted(Journal):
+    """Somebody presses Ctrl+C a moment after it has started."""
+
+    backend: str | None = None
+    """The loop that it ran in."""
+
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        self.backend = current_backend()
+        keyboard = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+        keyboard.start()
+        await super().lifespan(receive, send)
+        keyboard.join()
+
+
+@each_backend
+def test_ctrl_c_ends_it_after_the_lifespan(backend: str) -> None:
+    app = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(app, backend=backend, port=0)
+    assert app.was_shut_down
+    assert app.backend == backend
+
+
+@each_backend
+def test_ctrl_c_during_startup_ends_it(backend: str) -> None:
+    lines: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await anyio.sleep(60)
+        finally:
+            lines.append("startup ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        run(app, backend=backend, port=0)
+    assert lines == ["startup ended"]
+
+
+@each_backend
+def test_it_installs_no_signal_handlers_of_its_own(backend: str) -> None:
+    seen: list[Any] = []
+
+    class App(Interrupted):
+        async def shut_down(self) -> None:
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(App(), backend=backend, port=0)
+    assert seen == [before]
+
+
+@each_backend
+def test_the_end_of_the_lifespan_ends_it_with_the_bare_error(backend: str) -> None:
+    class App(Journal):
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            raise RuntimeError("the lease was lost")
+
+    with pytest.raises(ShutdownError, match="the lease was lost") as caught:
+        run(App(), backend=backend, port=0)
+    assert type(caught.value) is ShutdownError
+
+
+@each_backend
+def test_a_failed_startup_is_raised_bare(backend: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        raise RuntimeError("no database")
+
+    with pytest.raises(StartupError, match="no database") as caught:
+        run(app, backend=backend, port=0)
+    assert type(caught.value) is StartupError
+
+
+@each_backend
+def test_a_port_in_use_is_raised_bare(backend: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken, pytest.raises(BindError) as caught:
+        run(Journal(), backend=backend, port=taken.getsockname()[1])
+    assert type(caught.value) is BindError
+
+
+@each_backend
+def test_the_app_may_be_named(backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is imported inside the running loop: applications make locks at import."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    name = f"named_app_{backend}"
+    (tmp_path / f"{name}.py").write_text(
+        "from anyio.lowlevel import current_token\n"
+        "from tests.unit.server.test_run import Interrupted\n"
+        "current_token()\n"
+        "app = Interrupted()\n"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(f"{name}:app", backend=backend, app_dir=str(tmp_path), port=0)
+    assert sys.modules.pop(name).app.was_shut_down
+
+
+@each_backend
+def test_an_app_that_cannot_be_imported_is_raised_bare(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(AppLoadError, match="no_such_module") as caught:
+        run("no_such_module:app", backend=backend, port=0)
+    assert type(caught.value) is AppLoadError
+
+
+@pytest.mark.parametrize(
+    "settings", [{"backend": "curio"}, {"backend": "trio", "loop": "uvloop"}, {"prot": 1}]
+)
+def test_settings_are_checked_before_a_loop_is_made(settings: dict[str, Any]) -> None:
+    app = Journal()
+    with pytest.raises(ConfigError):
+        run(app, **settings)
+    assert app.lines == []
+
+
+@each_backend
+def test_it_runs_in_any_thread(backend: str) -> None:
+    errors: list[BaseException] = []
+
+    class App(Journal):
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            raise RuntimeError("the lease was lost")
+
+    def body() -> None:
+        try:
+            run(App(), backend=backend, port=0)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join(30)
+    assert [type(error) for error in errors] == [ShutdownError]

@@ -1,0 +1,337 @@
+"""The hard end of a stop: what still runs is cancelled in time, and the lifespan shuts down in any case."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from tests.unit.server.apps import Deaf, Journal, Large, Lingering, Listening, Slow, Stubborn, hello
+from tests.unit.server.running import running, startup_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asgiserve.types import Receive, Scope, Send
+    from tests.support.serving import Client
+    from tests.unit.server.running import Run
+
+pytestmark = pytest.mark.anyio
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+TICK = 0.25
+
+
+async def read_into(data: bytearray, client: Client) -> None:
+    while True:
+        data += await client.read()
+
+
+# --- the end of the grace period --------------------------------------------------------------
+
+
+async def test_after_the_grace_period_a_silent_app_is_cancelled_and_its_client_told_503() -> None:
+    app = Journal(slow := Slow(3600))
+    async with running(app) as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await slow.begun.wait()
+        run.server.stop()
+        response = await client.response()
+        assert (response.status, response.headers["connection"]) == (503, "close")
+        assert "retry-after" in response.headers
+        await run.end()
+    assert (slow.cancelled, app.was_shut_down, run.error) == (True, True, None)
+
+
+async def test_the_grace_period_is_as_long_as_it_says() -> None:
+    async with running(slow := Slow(3600)) as run:
+        await run.connect().send(REQUEST)
+        await slow.begun.wait()
+        run.server.stop()
+        assert await run.end() == pytest.approx(25)
+
+
+async def test_a_response_that_has_begun_is_cut_when_the_grace_period_ends() -> None:
+    app = Journal(deaf := Deaf())
+    async with running(app) as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await deaf.begun.wait()
+        run.server.stop()
+        data = bytearray()
+        with pytest.raises((anyio.BrokenResourceError, anyio.EndOfStream)):
+            await read_into(data, client)
+        assert data.count(b"event") >= 24
+        assert not data.endswith(b"0\r\n\r\n")
+        assert await run.end() < TICK
+    assert app.was_shut_down
+
+
+async def test_grace_0_cancels_at_once() -> None:
+    app = Journal(slow := Slow(3600))
+    async with running(app, timeout_graceful_shutdown=0) as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await slow.begun.wait()
+        run.server.stop()
+        assert (await client.response()).status == 503
+        assert await run.end() == 0
+    assert app.was_shut_down
+
+
+async def test_grace_none_waits_for_as_long_as_it_takes() -> None:
+    async with running(slow := Slow(100_000), timeout_graceful_shutdown="none") as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await slow.begun.wait()
+        run.server.stop()
+        with anyio.fail_after(200_000):
+            await run.returned.wait()
+        assert (await client.response()).status == 200
+    assert not slow.cancelled
+
+
+async def test_a_quick_stop_cancels_after_its_own_grace() -> None:
+    app = Journal(slow := Slow(3600))
+    async with running(app) as run:
+        await run.connect().send(REQUEST)
+        await slow.begun.wait()
+        run.server.stop_quickly(5)
+        assert await run.end() == pytest.approx(5)
+    assert (slow.cancelled, app.was_shut_down) == (True, True)
+
+
+@pytest.mark.parametrize("stopping_for", [None, 0, 3, 12], ids=str)
+async def test_abort_cancels_now(stopping_for: float | None) -> None:
+    app = Journal(slow := Slow(3600))
+    async with running(app) as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await slow.begun.wait()
+        if stopping_for is not None:
+            run.server.stop()
+            await anyio.sleep(stopping_for)
+        run.server.abort()
+        assert (await client.response()).status == 503
+        assert await run.end() == 0
+        run.server.abort()
+    assert (slow.cancelled, app.was_shut_down, run.error) == (True, True, None)
+
+
+async def test_abort_closes_connections_in_every_phase() -> None:
+    async with running(hello) as run:
+        idle, partial, fresh = run.connect(), run.connect(), run.connect()
+        await idle.get()
+        await partial.send(REQUEST[:10])
+        await anyio.sleep(0.1)
+        run.server.abort()
+        assert await run.end() == 0
+        assert all(client.stream.peer_closed() for client in (idle, partial, fresh))
+
+
+# --- applications that do not end -------------------------------------------------------------
+
+
+async def test_the_lifespan_shuts_down_although_an_app_swallows_its_cancellation() -> None:
+    class App(Journal):
+        async def shut_down(self) -> None:
+            shut_down_at.append(anyio.current_time())
+
+    shut_down_at: list[float] = []
+    app = App(stubborn := Stubborn())
+    async with running(app) as run:
+        await run.connect().send(REQUEST)
+        await stubborn.begun.wait()
+        began = anyio.current_time()
+        run.server.stop()
+        await anyio.sleep(40)
+        assert not run.returned.is_set()
+        stubborn.let_go.set()
+        assert await run.end() == 0
+    assert len(shut_down_at) == 1
+    assert began + 25 <= shut_down_at[0] <= began + 26
+
+
+async def test_whoever_owns_the_process_is_told_that_an_app_cannot_be_stopped() -> None:
+    told: list[float] = []
+    app = Journal(stubborn := Stubborn())
+
+    def unstoppable() -> None:
+        assert app.was_shut_down
+        told.append(anyio.current_time())
+        stubborn.let_go.set()
+
+    async with running(app, unstoppable=unstoppable) as run:
+        await run.connect().send(REQUEST)
+        await stubborn.begun.wait()
+        began = anyio.current_time()
+        run.server.stop()
+        await run.end()
+    assert len(told) == 1
+    assert began + 25 <= told[0] <= began + 26
+
+
+async def test_nobody_is_told_when_everything_ends_in_time() -> None:
+    told: list[float] = []
+    async with running(slow := Slow(3600), unstoppable=lambda: told.append(0)) as run:
+        await run.connect().send(REQUEST)
+        await slow.begun.wait()
+        run.server.abort()
+        await run.end()
+    assert told == []
+
+
+async def test_an_embedded_server_says_every_five_seconds_what_it_waits_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(stubborn := Stubborn()) as run:
+        client = run.connect()
+        await client.send(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stubborn.begun.wait()
+        run.server.abort()
+        await anyio.sleep(16)
+        stubborn.let_go.set()
+        await run.end()
+    lines = [line.getMessage() for line in caplog.records if "goes on although" in line.getMessage()]
+    assert len(lines) == 4
+    assert all("GET /stuck" in line and "let_go.wait()" in line for line in lines)
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_stubborn_lifespan_is_named_and_awaited(
+    cancelled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    let_go = anyio.Event()
+
+    class App(Journal):
+        async def shut_down(self) -> None:
+            with anyio.CancelScope(shield=True):
+                await let_go.wait()
+
+    told: list[float] = []
+    async with running(App(), unstoppable=lambda: told.append(anyio.current_time())) as run:
+        began = anyio.current_time()
+        if cancelled:
+            run.scope.cancel()
+        else:
+            run.server.stop()
+        await anyio.sleep(4)
+        assert not run.returned.is_set()
+        let_go.set()
+        await run.end()
+    assert [moment - began for moment in told] == [pytest.approx(3.25, abs=0.75)]
+    assert any("lifespan goes on although" in line.message for line in caplog.records)
+
+
+async def test_a_background_task_that_swallows_its_cancellation_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stubborn = Stubborn()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await hello(scope, receive, send)
+        await stubborn(scope, receive, send)
+
+    async with running(app) as run:
+        client = run.connect()
+        await client.get("/behind")
+        await client.stream.aclose()
+        run.server.abort()
+        await anyio.sleep(2)
+        stubborn.let_go.set()
+        await run.end()
+    assert any("GET /behind" in line.getMessage() for line in caplog.records if line.levelno == logging.ERROR)
+
+
+async def test_a_startup_that_swallows_its_cancellation_is_named() -> None:
+    let_go = anyio.Event()
+
+    class App(Journal):
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            with anyio.CancelScope(shield=True):
+                await let_go.wait()
+
+    began = anyio.current_time()
+    error = await startup_error(App(), unstoppable=let_go.set, timeout_lifespan_startup=2)
+    assert "longer than 2 s" in str(error)
+    assert anyio.current_time() - began <= 2 + 3 + 1
+
+
+# --- all of it, under one bound ---------------------------------------------------------------
+
+
+async def idle(run: Run) -> None:
+    await run.connect().get()
+
+
+async def half_a_head(run: Run) -> None:
+    await run.connect().send(REQUEST[:20])
+
+
+async def half_a_body(run: Run) -> None:
+    await run.connect().send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1234")
+
+
+async def one_request(run: Run) -> None:
+    await run.connect().send(REQUEST)
+
+
+async def never_reading(run: Run) -> None:
+    await run.connect(capacity=1024).send(REQUEST)
+
+
+async def flooding(run: Run) -> None:
+    client = run.connect()
+    with anyio.move_on_after(0.1):
+        await client.send(REQUEST * 10_000)
+
+
+async def reads_the_body(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+    await hello(scope, receive, send)
+
+
+SITUATIONS: dict[str, tuple[Callable[[], Any], Callable[[Run], Awaitable[None]]]] = {
+    "an idle connection": (lambda: hello, idle),
+    "half a head": (lambda: hello, half_a_head),
+    "half a body": (lambda: reads_the_body, half_a_body),
+    "a slow app": (lambda: Slow(3600), one_request),
+    "a stream that listens": (Listening, one_request),
+    "a stream that does not": (Deaf, one_request),
+    "a client that never reads": (Large, never_reading),
+    "a background task": (lambda: Lingering(3600), one_request),
+    "pipelined requests without end": (lambda: hello, flooding),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("how", ["stop", "quick stop", "abort", "cancel"])
+@pytest.mark.parametrize("task_per_request", [False, True], ids=["inline", "own task"])
+async def test_no_stop_takes_longer_than_its_limits_and_a_second(
+    situation: str, how: str, task_per_request: bool
+) -> None:
+    make_app, begin = SITUATIONS[situation]
+
+    class App(Journal):
+        async def shut_down(self) -> None:
+            await anyio.sleep(3600)
+
+    app = App(make_app())
+    async with running(app, task_per_request=task_per_request) as run:
+        await begin(run)
+        await anyio.sleep(0.5)
+        ask = {
+            "stop": run.server.stop,
+            "quick stop": lambda: run.server.stop_quickly(5),
+            "abort": run.server.abort,
+            "cancel": run.scope.cancel,
+        }[how]
+        ask()
+        took = await run.end()
+    grace = {"stop": 25, "quick stop": 5}.get(how, 0)
+    assert 3 <= took <= grace + 3 + 1
+    assert app.was_shut_down
