@@ -98,7 +98,7 @@ def _present(chosen: Sequence[Server]) -> Iterable[Server]:
     """Those that can be run. Prints what runs, on what, and what is left out."""
     machine = f"{platform.system()} {platform.release()}, {platform.machine()}"
     pinning = "server and wrk on a core each" if cores()[0] is not None else "nothing is pinned to a core"
-    print(f"{machine}; CPython {platform.python_version()}; {pinning}.\n")
+    print(f"{machine}; {pinning}.\n")
     for python in dict.fromkeys(one.python for one in chosen):
         needed = {name for one in chosen if one.python == python for name in one.needs}
         found = versions(python, needed)

@@ -1,8 +1,8 @@
 """Where a server's time goes: `python tests/bench/profile_server.py SCENARIO SERVER`.
 
-Loads one server as compare.py does, first to measure it, then to sample it with py-spy, and prints the functions
-by their own time: their share of the samples, in µs of what a request costs without py-spy. Samples are of the
-process that was started; a server that works in a child shows nothing here.
+Loads one server as compare.py does, first to measure it, then to sample it with py-spy, and prints the
+functions by their own time: their share of the samples, in µs of what a request costs without py-spy. Only
+the process that was started is sampled; of a server that works in a child nothing is seen.
 """
 
 from __future__ import annotations

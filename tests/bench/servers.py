@@ -120,8 +120,8 @@ def _granian(python: str) -> Server:
 
 
 _ASK_VERSIONS: Final = """
-import importlib.metadata, json, sys
-found = {}
+import importlib.metadata, json, platform, sys
+found = {"Python": platform.python_version()}
 for name in sys.argv[1:]:
     try:
         found[name] = importlib.metadata.version(name)
@@ -132,7 +132,7 @@ print(json.dumps(found))
 
 
 def versions(python: str, names: Iterable[str]) -> dict[str, str]:
-    """The versions of those of these distributions that are installed for that interpreter."""
+    """The interpreter's version, and those of these distributions that are installed for it."""
     command = [python, "-c", _ASK_VERSIONS, *sorted(names)]
     try:
         answer = subprocess.run(command, capture_output=True, check=True, timeout=30)

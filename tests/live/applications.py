@@ -1,4 +1,4 @@
-"""Applications in plain ASGI that more than one live test serves, or that are served by their import string."""
+"""Applications in plain ASGI: those that several live tests serve, and those served by import string."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ async def report(scope: Scope, receive: Receive, send: Send) -> None:
         size += len(message["body"])
         digest.update(message["body"])
         more = message["more_body"]
-    await respond(send, 200, json.dumps({**_head(scope), "size": size, "sha256": digest.hexdigest()}).encode())
+    await respond(
+        send, 200, json.dumps({**_head(scope), "size": size, "sha256": digest.hexdigest()}).encode()
+    )
 
 
 def _head(scope: Scope) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import pytest
 from tests.live.servers import PATIENCE, ProcessServer, ThreadServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from asgiserve.types import ASGIApplication
     from tests.live.servers import Backend
 
 
@@ -40,9 +39,11 @@ class LiveServers:
     @overload
     def __call__(self, app: str, **settings: Any) -> ProcessServer: ...
     @overload
-    def __call__(self, app: ASGIApplication, **settings: Any) -> ThreadServer: ...
+    def __call__(self, app: Callable[..., Awaitable[None]], **settings: Any) -> ThreadServer: ...
 
-    def __call__(self, app: ASGIApplication | str, **settings: Any) -> ProcessServer | ThreadServer:
+    def __call__(
+        self, app: Callable[..., Awaitable[None]] | str, **settings: Any
+    ) -> ProcessServer | ThreadServer:
         """Serve an application: an object in a thread of the test, an import string in a process.
 
         The settings are those of `serve()`; a process also takes `wrapper`, `pass_fds` and `ready`.

@@ -6,11 +6,16 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
-import django
-from django.conf import settings
-from django.core.asgi import get_asgi_application
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.urls import path
+import django  # type: ignore[import-untyped]
+from django.conf import settings  # type: ignore[import-untyped]
+from django.core.asgi import get_asgi_application  # type: ignore[import-untyped]
+from django.http import (  # type: ignore[import-untyped]
+    HttpRequest,  # noqa: TC002
+    HttpResponse,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+from django.urls import path  # type: ignore[import-untyped]
 
 from tests.live.applications import BLOCK
 
@@ -26,7 +31,9 @@ left = threading.Event()
 
 
 def greet(request: HttpRequest, name: str) -> HttpResponse:
-    return JsonResponse({"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name})
+    return JsonResponse(
+        {"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name}
+    )
 
 
 async def post(request: HttpRequest) -> HttpResponse:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -13,6 +12,7 @@ import h11
 from tests.live.servers import PATIENCE
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from types import TracebackType
 
 __all__ = ["Answer", "RawClient", "connected"]

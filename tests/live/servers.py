@@ -1,9 +1,10 @@
-"""A live server for one test: in a thread of the test's process, or as the command line in a process of its own.
+"""A live server for one test: in a thread of the test's process, or the command line in its own process.
 
 `ThreadServer` takes an application object, so that a test and its application can share events and lists.
-`ProcessServer` takes an import string; it is what signals, exit codes, descriptors and log lines are tested on.
-Both are made by the fixture `live_server` of the conftest, which calls `finish()` at the test's end: it stops the
-server within a bound, and fails the test if the server does not end, fails, or logs an error that nobody expected.
+`ProcessServer` takes an import string; signals, exit codes, descriptors and log lines are tested on it.
+Both are made by the fixture `live_server` of the conftest, which calls `finish()` at the test's end: it stops
+the server within a bound, and fails the test if the server does not end, fails, or logs an error that nobody
+expected.
 
 Nothing here sleeps: a thread that has to know something waits for an event, with PATIENCE as its bound.
 """
@@ -192,6 +193,7 @@ class ProcessServer:
         self.stderr = _Lines(self.process.stderr)
         self.expected_code: int | None = 0
         """What `finish()` checks; None for any."""
+        self._signalled = False
         try:
             self.stderr.wait_for(ready)
         except BaseException:
@@ -213,6 +215,7 @@ class ProcessServer:
         return int(self.url.rpartition(":")[2])
 
     def send_signal(self, number: signal.Signals) -> None:
+        self._signalled = True
         self.process.send_signal(number)
 
     def wait_exit(self, timeout: float = PATIENCE) -> int:
@@ -227,7 +230,7 @@ class ProcessServer:
         return code
 
     def finish(self) -> None:
-        if self.process.poll() is None:
+        if not self._signalled:
             self.send_signal(signal.SIGTERM)
         code = self.wait_exit()
         errors = self.stderr.text

@@ -65,7 +65,7 @@ def test_a_client_that_leaves_before_its_answer_is_told_as_499(live_server: Live
 
 
 def test_a_client_that_is_gone_before_its_request_is_read_is_still_named(live_server: LiveServers) -> None:
-    """The system knows no peer of such a connection any more, but it gave its address when it was accepted."""
+    """The system forgets the peer of such a connection, but told its address when it was accepted."""
     server = live_server(REPORT)
 
     client = RawClient(server.port)

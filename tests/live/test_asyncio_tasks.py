@@ -100,7 +100,7 @@ def test_a_forgotten_task_that_fails_harms_nobody_else(live_server: LiveServers)
 
 
 def test_an_application_that_cancels_its_own_task_fails_alone(live_server: LiveServers) -> None:
-    """The connection's task is the application's as well: it must still write the answer, and end in order."""
+    """The task is the connection's as well: it must still write the answer, and end in order."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -60,7 +60,7 @@ class Watch:
         self.first = await request.is_disconnected()
         self.looked.set()
         with anyio.move_on_after(LOOKING):
-            while not await request.is_disconnected():
+            while not await request.is_disconnected():  # noqa: ASYNC110 - the question can only be asked
                 await anyio.sleep(0.01)
             self.left.set()
 

@@ -13,7 +13,7 @@ from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import httpx
 
@@ -33,10 +33,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def server(live_server: LiveServers) -> Iterator[ThreadServer]:
+def server(live_server: LiveServers) -> ThreadServer:
     django_site.entered.clear()
     django_site.left.clear()
-    yield live_server(django_site.application)
+    return live_server(django_site.application)
 
 
 def test_get_by_a_plain_view(server: ThreadServer, http: Clients) -> None:

@@ -1,4 +1,4 @@
-"""FastAPI and Starlette as their users write them: routes, parameters, uploads, errors, mounts, lifespan state.
+"""FastAPI and Starlette as people use them: routes, parameters, uploads, errors, mounts, lifespan state.
 
 No `from __future__ import annotations` here: FastAPI evaluates the annotations of the routes below, and their
 names are local to the tests.

@@ -1,4 +1,4 @@
-"""Peers that break off, speak something else or take everything: the server goes on, and the next request works."""
+"""Peers that break off, speak something else or take all there is: the next request works as before."""
 
 from __future__ import annotations
 

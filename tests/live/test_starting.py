@@ -82,7 +82,7 @@ def test_an_inherited_descriptor_serves(live_server: LiveServers) -> None:
 
 
 def test_a_name_is_served_on_all_its_addresses_with_one_port(live_server: LiveServers) -> None:
-    expected = {found[4][0] for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
+    expected = {str(found[4][0]) for found in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)}
 
     server = live_server(REPORT, host="localhost", port=0)
 

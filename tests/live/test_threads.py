@@ -84,7 +84,7 @@ def test_calls_back_from_a_thread_run_in_the_context_of_the_thread(
 
     answer = http(live_server(app)).get("/").json()
 
-    assert answer == dict.fromkeys(["run_sync", "run", "after"], ["lifespan", "thread"])
+    assert answer == {name: ["lifespan", "thread"] for name in ("run_sync", "run", "after")}
 
 
 def test_what_a_call_back_sets_does_not_leak_into_the_request(
@@ -97,15 +97,15 @@ def test_what_a_call_back_sets_does_not_leak_into_the_request(
         await anyio.lowlevel.checkpoint()
         return seen()
 
-    def in_thread() -> list[list[str]]:
+    def in_thread() -> list[str]:
         inside = anyio.from_thread.run(set_in_loop)
         anyio.from_thread.run_sync(from_request.set, "sync call back")
-        return [inside, seen()]
+        return inside
 
     @app.get("/")
     async def handler() -> list[list[str]]:
         from_request.set("handler")
-        in_call_back, in_the_thread = await anyio.to_thread.run_sync(in_thread)
+        in_call_back = await anyio.to_thread.run_sync(in_thread)
         await anyio.lowlevel.checkpoint()
         return [in_call_back, seen()]
 

@@ -11,7 +11,7 @@ touches the stream again: it belongs to the next exchange.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
@@ -26,7 +26,7 @@ from asgiserve.events import BodyChunk, NeedData, RequestHead, ResponseHead
 from asgiserve.protocols.http1 import ResponseWriter, error_response, informational
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from asgiserve.connection.http1 import Http1Connection
     from asgiserve.types import Header, Message
@@ -36,9 +36,8 @@ __all__ = ["Exchange", "Over"]
 READ_AHEAD: Final = 65_536
 """Bytes of pipelined requests that are kept while an application waits for a disconnect; then reading stops."""
 
-_PIECE: Final = 65_536
-"""Bytes: more than this goes to the stream in pieces, and each piece that the peer takes moves the deadline for
-the next: a slow client that makes progress is not a stalled one."""
+_JOINED: Final = 65_536
+"""Bytes: a body up to this size is copied behind the head: the copy costs less than a second system call."""
 
 _CONTINUE: Final = informational(100, ())
 
@@ -61,70 +60,47 @@ _STATUS_OF_LOSS: Final = {Over.PEER_LEFT: 499, Over.TIMED_OUT: 408, Over.OVERRAN
 class Exchange:
     """One request with its response."""
 
-    __slots__ = (
-        "_body_given",
-        "_connection",
-        "_continued",
-        "_counted",
-        "_disconnects",
-        "_flush_armed",
-        "_messages",
-        "_receiving",
-        "_started_at",
-        "_trailers",
-        "body_bytes",
-        "completed",
-        "context",
-        "coroutine",
-        "failed",
-        "head",
-        "head_sent",
-        "held",
-        "lingers",
-        "may_go_on",
-        "over",
-        "returned",
-        "scope",
-        "status",
-        "stepping",
-        "writer",
-    )
+    # Defaults on the class: an ordinary exchange never changes most of them, and setting two dozen attributes
+    # for each request costs more than reading its head.
+    held = False
+    """The response's head has been checked and waits for the first body message."""
+    head_sent = False
+    completed = False
+    """The whole response has been sent, by the application or in its place."""
+    may_go_on = False
+    """The response allows another request on this connection."""
+    over: Over | None = None
+    failed = False
+    """The application raised, and its error has been logged."""
+    lingers = False
+    """The application goes on after its response; the connection does not wait for it."""
+    returned: anyio.Event | None = None
+    """With a task per request: the application has returned, or lingers."""
+    coroutine: Any = None
+    stepping = False
+    scope: anyio.CancelScope | None = None
+    """The request's own cancel scope, where a setting asks for one."""
+    status = 0
+    body_bytes = 0
+    writer: ResponseWriter | None = None
+    """There from the start message on."""
+    _body_given = False
+    _counted = False
+    _continued = False
+    _disconnects = 0
+    _flush_armed = False
+    _receiving: anyio.CancelScope | None = None
+    _started_at = 0.0
+    _trailers: Sequence[Header] = ()
 
     def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
         service = connection.service
         self.head = head
         self.context = service.context.copy()
-        self.writer = ResponseWriter(head, service.default_fields)
         self._connection = connection
         self._messages = ResponseMessages()
-        self._body_given = False
-        self._continued = not head.expects_continue
-        self._counted = False
-        self._disconnects = 0
-        self._flush_armed = False
-        self._receiving: anyio.CancelScope | None = None
-        self._trailers: Sequence[Header] = ()
-        self._started_at = service.clock() if service.access_log else 0.0
-        self.status = 0
-        self.body_bytes = 0
-        self.held = False
-        """The response's head has been checked and waits for the first body message."""
-        self.head_sent = False
-        self.completed = False
-        """The whole response has been sent, by the application or in its place."""
-        self.may_go_on = False
-        """The response allows another request on this connection."""
-        self.over: Over | None = None
-        self.failed = False
-        """The application raised, and its error has been logged."""
-        self.lingers = False
-        """The application goes on after its response; the connection does not wait for it."""
-        self.returned: anyio.Event | None = None
-        """With a task per request: the application has returned, or lingers."""
-        self.coroutine: Any = None
-        self.stepping = False
-        self.scope: anyio.CancelScope | None = None
-        """The request's own cancel scope, where a setting asks for one."""
+        if service.access_log:
+            self._started_at = service.clock()
 
     # --- what the application calls ---
 
@@ -228,7 +204,7 @@ class Exchange:
     @property
     def cut_needs_reset(self) -> bool:
         """Whether closing alone would make an incomplete response look complete (RFC 9112 8)."""
-        return self.head.http_version == "1.0" and self.writer.content_length is None
+        return self.writer is not None and self.writer.ends_with_connection
 
     def log_access(self) -> None:
         """Write the exchange's line, in the exchange's own context."""
@@ -267,7 +243,7 @@ class Exchange:
             await checkpoint_if_cancelled()
             reading.taken = True
         try:
-            if not self._continued:
+            if self.head.expects_continue and not self._continued:
                 self._continued = True
                 if not self.head_sent:
                     await self._write(_CONTINUE)
@@ -319,12 +295,16 @@ class Exchange:
 
     async def _wait_without_reading(self) -> None:
         """The buffer is full: the watcher asks for the peer's FIN instead of a read that would find it."""
-        self._connection.poll_soon()
+        connection = self._connection
+        connection.poll_soon()
         with anyio.CancelScope() as self._receiving:
             try:
                 await anyio.sleep_forever()
             finally:
                 self._receiving = None
+                if not connection.service.http.cancel_on_disconnect:
+                    # The answer would come to the next exchange, which has not asked.
+                    connection.deadlines.disarm(Reason.POLL)
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """The body broke a rule of HTTP: answer at once, whatever the application may still want to say."""
@@ -344,15 +324,15 @@ class Exchange:
 
     def _begin(self, event: ResponseHead) -> bool:
         """Check the response's head; whether it has to go out at once."""
-        writer = self.writer
+        service = self._connection.service
         try:
-            writer.begin(event, self._connection.service.date())
+            self.writer = writer = ResponseWriter(self.head, event, service.default_fields, service.date())
         except LocalProtocolError:
             # Nothing of it is on the wire: an error middleware may still begin a clean response.
             self._messages.retract_start()
             raise
         self.status = event.status
-        if writer.content_length is None:
+        if not writer.length_known:
             # A stream: clients see the head before the first event.
             return True
         self.held = True
@@ -361,23 +341,28 @@ class Exchange:
         return False
 
     async def _send_body(self, chunk: BodyChunk) -> None:
-        data = chunk.data
+        data, more, writer = chunk.data, chunk.more, self.writer
+        assert writer is not None
         if self.held:
             self.held = False
-            head = self.writer.head(close=self._connection.must_close())
-            buffers = self.writer.body(data, chunk.more)
+            head = writer.head(close=self._connection.must_close())
+            buffers = writer.body(data, more)
             # Only now: had the body not fitted its length, nothing would be on the wire.
-            self._head_goes_out()
+            self.head_sent = True
+            self.may_go_on = writer.keep_alive
             self.body_bytes = len(data)
-            await self._write(head, *buffers)
+            if buffers and len(data) <= _JOINED:
+                await self._write(head + buffers[0])
+            else:
+                await self._write(head, *buffers)
         else:
-            buffers = self.writer.body(data, chunk.more)
+            buffers = writer.body(data, more)
             self.body_bytes += len(data)
             if buffers:
                 await self._write(*buffers)
         if self._messages.state is COMPLETE:
             self._complete()
-        elif chunk.more:
+        elif more:
             # Fairness: an application that only ever sends still lets others run.
             await checkpoint()
         elif self.head.http_version == "1.0":
@@ -398,20 +383,19 @@ class Exchange:
             return
         # RFC 9110 6.5.1: a peer that has not said so may throw trailer fields away, or stumble over them.
         wanted = any(name == b"te" and _takes_trailers(value) for name, value in self.head.headers)
+        assert self.writer is not None
         end = self.writer.trailers(self._trailers if wanted else ())
         if end:
             await self._write(end)
         self._complete()
 
     def _take_head(self) -> bytes:
+        assert self.writer is not None
         head = self.writer.head(close=self._connection.must_close())
-        self._head_goes_out()
-        return head
-
-    def _head_goes_out(self) -> None:
         self.held = False
         self.head_sent = True
         self.may_go_on = self.writer.keep_alive
+        return head
 
     def _arm_flush(self) -> None:
         # Once: an application that suspends again and again must not put it off for ever.
@@ -422,37 +406,42 @@ class Exchange:
 
     async def _write(self, *buffers: bytes) -> None:
         """Hand bytes to the stream, one writer at a time; nothing happens if the peer is gone."""
-        stream = self._connection.stream
-        if len(buffers) == 1 and len(buffers[0]) <= _PIECE:
-            await self._write_pieces(stream.send, buffers)
-        elif sum(map(len, buffers)) <= _PIECE:
-            # One packet: copying this much costs less than a second system call.
-            await self._write_pieces(stream.send, (b"".join(buffers),))
-        else:
-            await self._write_pieces(stream.send_buffers, _pieces(buffers))
-
-    async def _write_pieces(self, send: Callable[[Any], Awaitable[None]], pieces: Iterable[Any]) -> None:
         connection = self._connection
-        writing, deadlines, service = connection.writing, connection.deadlines, connection.service
-        if writing.taken:
+        writing = connection.writing
+        in_turn = writing.taken
+        if in_turn:
             await self._wait_to_write()
-        writing.taken = True
         try:
-            for piece in pieces:
+            for buffer in buffers:
                 if connection.broken:
                     break
-                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
-                await send(piece)
+                if not connection.stream.send_nowait(buffer):
+                    # The kernel is full. Whoever else wants to write waits from here on.
+                    in_turn = writing.taken = True
+                    await self._flush_stream()
         except (BrokenResourceError, ClosedResourceError):
             self._lost()
         except BaseException:
             connection.broken = True
             raise
         finally:
-            deadlines.disarm(Reason.WRITE)
-            writing.free()
+            if in_turn:
+                writing.free()
         if connection.broken:
             await checkpoint()
+
+    async def _flush_stream(self) -> None:
+        """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow client
+        that makes progress is not a stalled one."""
+        connection = self._connection
+        deadlines, service = connection.deadlines, connection.service
+        try:
+            flushed = False
+            while not flushed:
+                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
+                flushed = await connection.stream.flush()
+        finally:
+            deadlines.disarm(Reason.WRITE)
 
     async def _wait_to_write(self) -> None:
         try:
@@ -466,6 +455,7 @@ class Exchange:
         """Writing has failed: the peer is gone for good."""
         self._connection.broken = True
         if self.over is None or self.over is Over.NOTICE:
+            self.over = None
             self.end(Over.PEER_LEFT)
 
     def _complete(self) -> None:
@@ -485,21 +475,3 @@ class Exchange:
 def _takes_trailers(value: bytes) -> bool:
     """Whether this value of a TE field has the member `trailers`."""
     return any(member.partition(b";")[0].strip() == b"trailers" for member in value.lower().split(b","))
-
-
-def _pieces(buffers: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """The same bytes in lists of at most `_PIECE` bytes each; large buffers are cut, never copied."""
-    piece: list[bytes] = []
-    room = _PIECE
-    for buffer in buffers:
-        view = memoryview(buffer)
-        while view:
-            # ByteStream says bytes; the streams take any buffer, and slicing a view copies nothing.
-            piece.append(cast("bytes", view[:room]))
-            taken = min(room, len(view))
-            view, room = view[taken:], room - taken
-            if not room:
-                yield piece
-                piece, room = [], _PIECE
-    if piece:
-        yield piece

@@ -96,10 +96,10 @@ class Http1Connection:
         self.peer = peer
         self.client_name = "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}"
         self.codec = Http1Codec(service.limits, engine=service.http.http)
-        self.deadlines = Deadlines(service.watcher)
-        self.reading = Turn()
-        self.writing = Turn()
-        self.broken = False
+        self.deadlines: Deadlines = Deadlines(service.watcher)
+        self.reading: Turn = Turn()
+        self.writing: Turn = Turn()
+        self.broken: bool = False
         """Writing has failed: nothing more can reach the peer."""
         self._phase = Phase.OPENED
         self._close = Close.AT_ONCE

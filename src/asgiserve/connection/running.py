@@ -118,5 +118,7 @@ async def _answer_cancelled(exchange: Exchange) -> None:
     We are inside a cancelled scope: a send that would have to wait ends with the cancellation instead.
     """
     if exchange.head_sent or exchange.completed or exchange.over is Over.PEER_LEFT:
+        if not exchange.completed and (exchange.scope is None or not exchange.scope.cancel_called):
+            exchange.log_access()  # the whole connection is cancelled: nobody comes after us who would
         return
     await exchange.answer(504 if exchange.over is Over.OVERRAN else 503)

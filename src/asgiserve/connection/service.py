@@ -63,7 +63,8 @@ class Service:
         """The lifespan's state."""
         self.clock = clock()
         self.cancelled_class = anyio.get_cancelled_exc_class()
-        self._date = HttpDate() if http.date_header else None
+        self.date: Callable[[], bytes | None] = HttpDate() if http.date_header else _no_date
+        """The value of the Date field; None where it is switched off."""
 
         self.connections: set[Http1Connection] = set()
         self.run = way_of_running(http, limits, timeouts)
@@ -88,10 +89,6 @@ class Service:
         self._group = group
         self.context = context
         self._driver_context = driver_context
-
-    def date(self) -> bytes | None:
-        """The value of the Date field, unless it is switched off."""
-        return None if self._date is None else self._date()
 
     def spawn(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run `body(*args)` in a guarded task of the connections group, in a clean context."""
@@ -124,3 +121,7 @@ class Service:
         SystemExit and a foreign CancelledError included, is the application's own error.
         """
         return isinstance(error, self.cancelled_class) and anyio.current_effective_deadline() == float("-inf")
+
+
+def _no_date() -> None:
+    return None

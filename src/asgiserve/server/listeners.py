@@ -154,18 +154,16 @@ class AcceptLoop:
     def _accept_rest(self) -> None:
         """Closing a listener resets what is in its queue: requests of clients that did nothing wrong."""
         for _ in range(_LAST_ACCEPTS):
-            try:
-                if self._slots is not None:
-                    self._slots.acquire_nowait()
-                opener = self._listener.accept_nowait()
-            except anyio.WouldBlock:
+            if self._slots is not None and self._slots.value == 0:
                 return
+            try:
+                opener = self._listener.accept_nowait()
             except OSError as error:
-                if error.errno not in _ABORTED:
-                    return
-                opener = None
-            else:
-                if opener is None:
-                    return
-            if opener is not None:
-                self._serve(opener)
+                if error.errno in _ABORTED:
+                    continue
+                return
+            if opener is None:
+                return
+            if self._slots is not None:
+                self._slots.acquire_nowait()
+            self._serve(opener)

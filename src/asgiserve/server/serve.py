@@ -215,7 +215,7 @@ class _Tree:
         with stopping.connections:
             async with anyio.create_task_group() as connections:
                 service.open(connections, context=self.lifespan.context, driver_context=self._context)
-                stopping.serving()
+                stopping.state = ServerState.SERVING
                 with stopping.accepting:
                     async with anyio.create_task_group() as accepting:
                         for listener in listeners:

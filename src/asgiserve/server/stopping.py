@@ -115,11 +115,6 @@ class Stopping:
         self._requested.set()
         self._hurried.set()
 
-    def serving(self) -> None:
-        """Connections are accepted from here on, unless something has stopped the server already."""
-        if self.state is ServerState.STARTING:
-            self.state = ServerState.SERVING
-
     def connections_done(self) -> None:
         """Nothing is left in the connections group."""
         self._connections_done.set()

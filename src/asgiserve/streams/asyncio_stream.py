@@ -12,10 +12,10 @@ reader that found nothing waits for a future. Reading is paused only when more t
 (then at most one read of the transport's own size, 256 KiB, has come on top), so an ordinary request
 neither pauses nor resumes anything.
 
-Sending: the write buffer's high-water mark is 0, so the transport says "paused" exactly if the kernel has
-not taken everything. An ordinary response is therefore one `write` and a look at two flags; only a paused
-transport is waited for. A write that fails does not raise: it closes the transport, and `connection_lost`
-follows in the loop's next turn.
+Sending: an ordinary response goes straight to the socket (`socket_stream`); the transport is given only what
+the kernel did not take. Its write buffer's high-water mark is 0, so it says "paused" exactly while it holds
+bytes, and `flush` waits until it holds none. A write that fails does not raise: it closes the transport,
+and `connection_lost` follows in the loop's next turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from anyio import BusyResourceError, CancelScope, WouldBlock
 
-from asgiserve.streams.pieces import SLICE_SIZE, slices
+from asgiserve.streams.pieces import SLICE_SIZE
 from asgiserve.streams.socket_stream import SocketStream
 from asgiserve.streams.stream import Half
 
@@ -151,23 +151,21 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    async def send(self, item: bytes | memoryview) -> None:
+    async def flush(self) -> bool:
+        rest = self._rest
+        if rest is None:
+            return True
         if self._drained is not None:
             raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
-            raise self._send_error()
-        if len(item) > SLICE_SIZE:
-            await self._send_slices(item)
-            return
-        self._transport.write(item)
-        if self._writing_paused or self._transport.is_closing():
-            await self._wait_drained()
-
-    async def _send_slices(self, item: bytes | memoryview) -> None:
-        for piece in slices(item):
-            self._transport.write(piece)
+        try:
+            self._transport.write(rest[:SLICE_SIZE])
             if self._writing_paused or self._transport.is_closing():
                 await self._wait_drained()
+        except BaseException:
+            self._rest = None
+            raise
+        self._rest = rest[SLICE_SIZE:] or None
+        return self._rest is None
 
     async def _wait_drained(self) -> None:
         self._drained = self._loop.create_future()
@@ -182,7 +180,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             raise self._send_error()
 
     async def send_eof(self) -> None:
-        if self._drained is not None:
+        if self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is Half.ENDED:
             return

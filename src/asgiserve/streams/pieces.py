@@ -1,6 +1,6 @@
 """How bytes are cut up and put together before they are sent: two sizes, and no I/O.
 
-The streams call it: `slices` for one item, `pieces` for several buffers.
+The streams call it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["JOIN_LIMIT", "SLICE_SIZE", "pieces", "slices"]
+__all__ = ["JOIN_LIMIT", "SLICE_SIZE", "pieces"]
 
 SLICE_SIZE: Final = 65536
 """The most that is handed over at once. On Python 3.11 `transport.write` copies all that the kernel does
@@ -18,16 +18,6 @@ not take: 50 slow readers of 10 MB cost 296 MB that way, and 2 MB in slices."""
 
 JOIN_LIMIT: Final = 16384
 """Up to here, copying buffers into one is cheaper than another system call; also the size of a TLS record."""
-
-
-def slices(item: bytes | memoryview) -> Iterator[bytes | memoryview]:
-    """Cut `item` into slices of at most SLICE_SIZE, without copying. Nothing comes of an empty one."""
-    if 0 < len(item) <= SLICE_SIZE:
-        yield item
-        return
-    view = memoryview(item)
-    for start in range(0, len(view), SLICE_SIZE):
-        yield view[start : start + SLICE_SIZE]
 
 
 def pieces(buffers: Iterable[bytes]) -> Iterator[bytes]:

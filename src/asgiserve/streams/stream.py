@@ -90,7 +90,6 @@ class Stream(ByteStream):
         :raises: otherwise what `receive` raises
         """
 
-    @abstractmethod
     async def send(self, item: bytes | memoryview) -> None:
         """Send all of `item`; the kernel has every byte when this returns.
 
@@ -102,6 +101,29 @@ class Stream(ByteStream):
         :raises ClosedResourceError: we have ended our side or closed the stream, perhaps while the call
         waited
         :raises BusyResourceError: another task waits in `send`
+        """
+        if not self.send_nowait(item):
+            while not await self.flush():
+                pass
+
+    @abstractmethod
+    def send_nowait(self, item: bytes | memoryview) -> bool:
+        """Give the kernel as much of `item` as it takes without waiting; whether that was all.
+
+        If it was not, the stream holds the rest, and `flush` sends it: nothing else can be sent before.
+        `send` is these two; a driver calls them itself, so that an ordinary response, of which the kernel
+        takes all, costs no coroutine, and so that it can set a deadline for each part that has to wait.
+
+        :raises: what `send` raises
+        """
+
+    @abstractmethod
+    async def flush(self) -> bool:
+        """Wait until the kernel has taken more of what `send_nowait` left; whether nothing is left now.
+
+        True at once if nothing was left. Cancellation is as for `send`.
+
+        :raises: what `send` raises
         """
 
     async def send_buffers(self, buffers: Sequence[bytes]) -> None:

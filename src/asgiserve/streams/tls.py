@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from anyio import BrokenResourceError, BusyResourceError, EndOfStream, Lock
 from anyio.streams.tls import TLSAttribute
 
-from asgiserve.streams.pieces import slices
+from asgiserve.streams.pieces import SLICE_SIZE
 from asgiserve.streams.stream import Half, Stream
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class TlsStream(Stream):
         "_incoming",
         "_outgoing",
         "_receive_waits",
+        "_rest",
         "_send_waits",
         "_stream",
         "_tls",
@@ -78,6 +79,8 @@ class TlsStream(Stream):
         """Plaintext that `send_eof` had to get out of OpenSSL's way."""
         self._receive_waits = False
         self._send_waits = False
+        self._rest: memoryview | None = None
+        """What `send_nowait` has left for `flush`; empty if it is encrypted already."""
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -166,24 +169,50 @@ class TlsStream(Stream):
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    async def send(self, item: bytes | memoryview) -> None:
-        if self._send_waits:
+    def send_nowait(self, item: bytes | memoryview) -> bool:
+        if self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is not Half.OPEN:
             raise self._send_error()
-        self._send_waits = True
+        if len(item) > SLICE_SIZE or self._flushing.locked() or self._outgoing.pending:
+            self._rest = memoryview(item)
+            return False
+        self._encrypt(item)
         try:
-            for piece in slices(item):
-                self._encrypt(piece)
-                await self._flush()
+            if self._stream.send_nowait(self._outgoing.read()):
+                return True
         except BrokenResourceError as exc:
             self._break(exc.__cause__)
             raise
+        except BusyResourceError:
+            raise AssertionError("whoever flushes the stream below holds the lock") from None
+        self._rest = memoryview(b"")  # encrypted as a whole; the stream below holds what is left of it
+        return False
+
+    async def flush(self) -> bool:
+        rest = self._rest
+        if rest is None:
+            return True
+        if self._send_waits:
+            raise BusyResourceError("sending to")
+        self._send_waits = True
+        try:
+            await self._flush()
+            if rest:
+                self._encrypt(rest[:SLICE_SIZE])
+                await self._flush()
+        except BrokenResourceError as exc:
+            self._rest = None
+            self._break(exc.__cause__)
+            raise
         except BaseException:
+            self._rest = None
             self._break_sending()
             raise
         finally:
             self._send_waits = False
+        self._rest = rest[SLICE_SIZE:] or None
+        return self._rest is None
 
     def _encrypt(self, piece: bytes | memoryview) -> None:
         try:
@@ -194,12 +223,14 @@ class TlsStream(Stream):
 
     async def _flush(self) -> None:
         async with self._flushing:
+            while not await self._stream.flush():
+                pass
             if self._outgoing.pending:
                 await self._stream.send(self._outgoing.read())
 
     async def send_eof(self) -> None:
         """Send close_notify, then the FIN of the stream below."""
-        if self._send_waits:
+        if self._send_waits or self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is Half.ENDED:
             return

@@ -22,12 +22,8 @@ import trio
 from anyio import BusyResourceError, WouldBlock
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
-from asgiserve.streams.pieces import JOIN_LIMIT
 from asgiserve.streams.socket_stream import SocketStream
 from asgiserve.streams.stream import Half
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["TrioStream"]
 
@@ -100,46 +96,20 @@ class TrioStream(SocketStream):
 
     # --- sending ------------------------------------------------------------------------------------------
 
-    async def send(self, item: bytes | memoryview) -> None:
+    async def flush(self) -> bool:
+        rest = self._rest
+        if rest is None:
+            return True
         if self._send_waits:
             raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
-            raise self._send_error()
-        sent = self._send_now((item,))
-        if sent == len(item):
-            return
-        rest = memoryview(item)[sent:]
-        while rest:
-            await self._wait_writable()
-            rest = rest[self._send_now((rest,)) :]
-
-    async def send_buffers(self, buffers: Sequence[bytes]) -> None:
-        if sum(map(len, buffers)) <= JOIN_LIMIT:
-            await super().send_buffers(buffers)
-            return
-        if self._send_waits:
-            raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
-            raise self._send_error()
-        rest: Sequence[bytes | memoryview] = buffers
-        while rest:
-            offered = rest[:_IOV_MAX]
-            sent = self._send_now(offered)
-            rest = _after(sent, rest)
-            if sent < sum(map(len, offered)):
-                await self._wait_writable()
-
-    def _send_now(self, items: Sequence[bytes | memoryview]) -> int:
-        """Give the kernel what it takes without waiting, and return how many bytes that were."""
         try:
-            if sys.platform != "win32" and len(items) > 1:
-                return self._sock.sendmsg(items)
-            return self._sock.send(items[0])
-        except BlockingIOError:
-            return 0
-        except OSError as exc:
-            self._break(exc)
-            raise self._send_error() from exc
+            await self._wait_writable()
+            rest = rest[self._send_now(rest) :]
+        except BaseException:
+            self._rest = None
+            raise
+        self._rest = rest or None
+        return self._rest is None
 
     async def _wait_writable(self) -> None:
         self._send_waits = True
@@ -156,7 +126,7 @@ class TrioStream(SocketStream):
             raise self._send_error()
 
     async def send_eof(self) -> None:
-        if self._send_waits:
+        if self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is Half.ENDED:
             return
@@ -185,12 +155,3 @@ class TrioStream(SocketStream):
         self._close_halves()
         notify_closing(self._fd)
         self._sock.close()
-
-
-def _after(sent: int, buffers: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
-    """What is left of `buffers` behind their first `sent` bytes."""
-    for index, buffer in enumerate(buffers):
-        if sent < len(buffer):
-            return [memoryview(buffer)[sent:], *buffers[index + 1 :]]
-        sent -= len(buffer)
-    return ()

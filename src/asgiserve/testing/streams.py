@@ -61,6 +61,8 @@ class MemoryStream(Stream):
         """What the task in `receive` waits for; None while there is no such task."""
         self._room: Event | None = None
         """What the task in `send` waits for; None while there is no such task."""
+        self._rest: memoryview | None = None
+        """What `send_nowait` has left for `flush`."""
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -108,15 +110,26 @@ class MemoryStream(Stream):
             raise self._receive_error()
         raise WouldBlock
 
-    async def send(self, item: bytes | memoryview) -> None:
-        if self._room is not None:
+    def send_nowait(self, item: bytes | memoryview) -> bool:
+        if self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is not Half.OPEN:
             raise self._send_error()
-        rest = self._deliver(memoryview(item))
-        while rest:
+        self._rest = self._deliver(memoryview(item)) or None
+        return self._rest is None
+
+    async def flush(self) -> bool:
+        if self._rest is None:
+            return True
+        if self._room is not None:
+            raise BusyResourceError("sending to")
+        try:
             await self._wait_for_room()
-            rest = self._deliver(rest)
+        except BaseException:
+            self._rest = None
+            raise
+        self._rest = self._deliver(self._rest) or None
+        return self._rest is None
 
     def _deliver(self, item: memoryview) -> memoryview:
         """Give the peer what fits, and return the rest."""
@@ -140,7 +153,7 @@ class MemoryStream(Stream):
             raise self._send_error()
 
     async def send_eof(self) -> None:
-        if self._room is not None:
+        if self._rest is not None:
             raise BusyResourceError("sending to")
         if self._sending is Half.ENDED:
             return

@@ -250,7 +250,8 @@ async def test_a_scope_tells_the_request_as_it_was_received() -> None:
     async with serving_http(app, root_path="/api") as served:
         client = served.connect(local_address=("10.0.0.1", 8000), remote_address=("10.0.0.2", 4000))
         await client.send(
-            b"get http://other.example/a%20b/%C3%A9?x=%20&y HTTP/1.1\r\nHost: mine\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
+            b"get http://other.example/a%20b/%C3%A9?x=%20&y HTTP/1.1\r\n"
+            b"Host: mine\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
         )
         await client.response()
     (scope,) = scopes

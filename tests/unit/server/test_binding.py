@@ -129,8 +129,10 @@ def test_an_ipv6_literal_stands_in_brackets() -> None:
 @needs_ipv6
 def test_an_ipv6_socket_leaves_the_port_to_ipv4() -> None:
     with bound(Bind(host="::", port=0)) as (one,):
+        one.socket.listen()
         port = one.socket.getsockname()[1]
         with bound(Bind(host="0.0.0.0", port=port)) as (other,):
+            other.socket.listen()
             assert other.socket.getsockname()[1] == port
 
 

@@ -193,10 +193,24 @@ async def test_at_the_stop_the_limit_still_holds() -> None:
     async with running(slow := Slow(5), limit_connections=1) as run:
         first, second = run.connect(), run.connect()
         await first.send(REQUEST)
+        await second.send(REQUEST)
         await slow.begun.wait()
         run.server.stop()
         assert (await first.response()).status == 200
-        assert second.stream.peer_closed()
+        with pytest.raises(anyio.BrokenResourceError):
+            await second.response()
+
+
+@pytest.mark.parametrize("limit", [1, None])
+async def test_what_waits_in_the_queue_at_the_stop_is_served(limit: int | None) -> None:
+    """The loop sleeps, because accepting failed, while a connection comes and the server is stopped."""
+    async with failing(hello, errno.EMFILE, limit_connections=limit) as served:
+        await anyio.sleep(0.05)
+        assert isinstance(served.listener, FailingListener)
+        served.listener.fail(errno.ECONNABORTED)
+        client = served.connect()
+        served.server.stop()
+        assert (await client.get()).status == 200
 
 
 async def test_a_storm_of_connections_does_not_starve_a_request() -> None:

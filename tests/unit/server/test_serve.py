@@ -136,11 +136,14 @@ async def test_a_startup_that_completes_although_cancelled_is_shut_down() -> Non
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(10)
                 await super().lifespan(receive, send)
+                completed.append(anyio.current_time())
 
+    completed: list[float] = []
     app = App()
     with anyio.move_on_after(9.9), anyio.fail_after(PATIENCE):
         await serve_with(app, Settings(), listeners=[MemoryListener()])
     assert app.was_shut_down
+    assert completed
 
 
 async def test_cancelling_at_the_moment_of_startup_still_shuts_down() -> None:

@@ -70,7 +70,8 @@ async def test_a_response_that_has_begun_is_cut_when_the_grace_period_ends() -> 
     assert app.was_shut_down
 
 
-async def test_grace_0_cancels_at_once() -> None:
+async def test_grace_0_cancels_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     app = Journal(slow := Slow(3600))
     async with running(app, timeout_graceful_shutdown=0) as run:
         client = run.connect()
@@ -80,6 +81,20 @@ async def test_grace_0_cancels_at_once() -> None:
         assert (await client.response()).status == 503
         assert await run.end() == 0
     assert app.was_shut_down
+    assert "Waiting for at most" not in caplog.text
+
+
+async def test_what_is_waited_for_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(slow := Slow(20)) as run:
+        await run.connect().send(REQUEST)
+        await slow.begun.wait()
+        run.connect()
+        await anyio.sleep(0.5)
+        run.server.stop()
+        await run.end()
+    told = [line.getMessage() for line in caplog.records if line.getMessage().startswith("Waiting for at")]
+    assert told == ["Waiting for at most 25 s for 2 connections to close (1 with a request in flight)."]
 
 
 async def test_grace_none_waits_for_as_long_as_it_takes() -> None:
@@ -192,11 +207,11 @@ async def test_an_embedded_server_says_every_five_seconds_what_it_waits_for(
         await client.send(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
         await stubborn.begun.wait()
         run.server.abort()
-        await anyio.sleep(16)
+        await anyio.sleep(21)
         stubborn.let_go.set()
         await run.end()
     lines = [line.getMessage() for line in caplog.records if "goes on although" in line.getMessage()]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert all("GET /stuck" in line and "let_go.wait()" in line for line in lines)
 
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgiserve.streams.pieces import JOIN_LIMIT, SLICE_SIZE, pieces, slices
+from asgiserve.streams.pieces import JOIN_LIMIT, SLICE_SIZE, pieces
 
 sizes = st.integers(0, 40) | st.sampled_from([JOIN_LIMIT - 1, JOIN_LIMIT, JOIN_LIMIT + 1, SLICE_SIZE + 1])
 buffers = st.lists(st.builds(lambda size, fill: bytes([fill]) * size, sizes, st.integers(0, 255)))
@@ -29,17 +29,3 @@ def test_pieces_are_never_empty_and_small_neighbours_are_joined(given_buffers: l
 def test_a_large_buffer_is_not_copied() -> None:
     large = bytes(JOIN_LIMIT + 1)
     assert any(piece is large for piece in pieces([b"head", large, b"tail"]))
-
-
-def test_slices_of_a_small_item_are_the_item_itself() -> None:
-    item = bytes(SLICE_SIZE)
-    assert [piece is item for piece in slices(item)] == [True]
-    assert list(slices(b"")) == []
-
-
-def test_slices_of_a_large_item_cover_it_without_a_gap() -> None:
-    item = bytes(range(256)) * 1000
-    parts = list(slices(item))
-    assert b"".join(parts) == item
-    assert [len(part) for part in parts] == [SLICE_SIZE] * 3 + [len(item) - 3 * SLICE_SIZE]
-    assert all(isinstance(part, memoryview) for part in parts)

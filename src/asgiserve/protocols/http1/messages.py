@@ -47,8 +47,7 @@ def error_response(
     ]
     if retry_after is not None:
         headers.append((b"retry-after", b"%d" % retry_after))
-    writer = ResponseWriter(None, defaults)
-    writer.begin(ResponseHead(status, headers, trailers=False), date)
+    writer = ResponseWriter(None, ResponseHead(status, headers, trailers=False), defaults, date)
     head = writer.head(close=close)
     if head_only:
         return head

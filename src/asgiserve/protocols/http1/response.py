@@ -1,13 +1,14 @@
 """`ResponseWriter`: the only place that writes responses of HTTP/1, for requests of both paths.
 
-    NEW ──begin──► BEGUN ──head──► BODY ──body(more=False)──┬──────────────► COMPLETE
-                                    │                       └► TRAILERS ──────▲
-                                    └──a broken length──► BROKEN
+    BEGUN ──head──► BODY ──body(more=False)──┬──────────────► COMPLETE
+                     │                       └► TRAILERS ──────▲
+                     └──a broken length──► BROKEN
 
-Theory of operation. `begin` checks the application's head as a whole and renders it; if that fails nothing
-has happened, and the caller can begin another response. What it leaves open is the connection field: the
-driver may hold a head back, and only when it is sent is it known whether the connection goes on. How the
-body is delimited (RFC 9112 6.3) is decided in `begin`, from the request and the head alone:
+Theory of operation. Making a writer checks the application's head as a whole and renders it; if that fails
+there is no writer, nothing has happened, and the caller can begin another response. What it leaves open is
+the connection field: the driver may hold a head back, and only when it is sent is it known whether the
+connection goes on. How the body is delimited (RFC 9112 6.3) is decided here too, from the request and the
+head alone:
 
 - NONE: HEAD, 204 and 304 have no body, whatever the application sends of one;
 - LENGTH: the application named a Content-Length, and is held to it;
@@ -42,13 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseWriter"]
 
-_JOIN_UP_TO: Final = 4096
+_JOIN_UP_TO: Final = 65_536
 """Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
-buffers."""
+system calls."""
 
 
 class _State(Enum):
-    NEW = "new"
     BEGUN = "begun"
     BODY = "body"
     TRAILERS = "trailers"
@@ -65,7 +65,7 @@ class _Framing(Enum):
 
 
 # Names of this module: reading an attribute of an Enum class costs as much as rendering a line.
-_NEW, _BEGUN, _BODY, _COMPLETE = _State.NEW, _State.BEGUN, _State.BODY, _State.COMPLETE
+_BEGUN, _BODY, _COMPLETE = _State.BEGUN, _State.BODY, _State.COMPLETE
 _NONE, _LENGTH, _CHUNKED, _CLOSE = _Framing.NONE, _Framing.LENGTH, _Framing.CHUNKED, _Framing.CLOSE
 _PLAIN, _REPEATING = ResponseFieldKind.PLAIN, ResponseFieldKind.REPEATING
 _CONTENT_LENGTH: Final = ResponseFieldKind.CONTENT_LENGTH
@@ -93,7 +93,6 @@ class ResponseWriter:
 
     __slots__ = (
         "_close",
-        "_defaults",
         "_framing",
         "_left",
         "_lines",
@@ -104,24 +103,10 @@ class ResponseWriter:
         "keep_alive",
     )
 
-    def __init__(self, request: RequestHead | None, defaults: DefaultFields) -> None:
-        self._request = request
-        self._defaults = defaults
-        self._state = _NEW
-        self._lines: list[bytes] = []
-        self._framing = _NONE
-        self._left = 0
-        self._close = False
-        self._upgrade = False
-        self._trailers_follow = False
-        self.keep_alive = False
-        """After `head`: whether the connection may go on when this response is complete."""
-
-    def begin(self, head: ResponseHead, date: bytes | None) -> None:
-        """Check and render the head, but for its connection field. Raises LocalProtocolError, and then did
-        nothing."""
-        if self._state is not _NEW:
-            self._refuse("begin")
+    def __init__(
+        self, request: RequestHead | None, head: ResponseHead, defaults: DefaultFields, date: bytes | None
+    ) -> None:
+        """Check and render the head, but for its connection field. Raises LocalProtocolError."""
         status = head.status
         # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx
         # (RFC 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
@@ -144,14 +129,13 @@ class ResponseWriter:
                         notes = _Notes()
                     line = _render_and_note(field, kind, status, notes)
             lines.append(line)
-        framing = self._frame(status, length)
+        framing = _frame(request, status, length)
         if framing is _CHUNKED:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif length is not None and status != 204:
             lines.append(b"content-length: %d\r\n" % length)
-        defaults = self._defaults
         lines.append(defaults.block(date) if notes is _NO_NOTES else _defaults_but(defaults, notes, date))
-        # Nothing below can fail.
+        self._request = request
         self._lines = lines
         self._framing = framing
         self._left = length or 0
@@ -159,15 +143,16 @@ class ResponseWriter:
         self._upgrade = notes.upgrade
         self._trailers_follow = head.trailers and framing is _CHUNKED
         self._state = _BEGUN
+        self.keep_alive = False
+        """After `head`: whether the connection may go on when this response is complete."""
 
     def head(self, *, close: bool) -> bytes:
         """The rendered head. `close` asks for the end of the connection after this response."""
         if self._state is not _BEGUN:
             self._refuse("head")
-        request = self._request
+        request, lines = self._request, self._lines
         self._state = _BODY
         self.keep_alive = not (close or self._close) and (request is None or request.keep_alive)
-        lines = self._lines
         if self._upgrade:
             lines.append(b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n")
         elif not self.keep_alive:
@@ -211,22 +196,14 @@ class ResponseWriter:
         return self._state is _COMPLETE
 
     @property
-    def content_length(self) -> int | None:
-        """After `begin`: how many bytes of body are still to be written, None if that is not known."""
-        framing = self._framing
-        if framing is _LENGTH:
-            return self._left
-        return 0 if framing is _NONE else None
+    def length_known(self) -> bool:
+        """Whether the head says how long the body is: then it can wait for the body, and go out with it."""
+        return self._framing is _LENGTH or self._framing is _NONE
 
-    def _frame(self, status: int, length: int | None) -> _Framing:
-        request = self._request
-        if status in (204, 304) or (request is not None and request.method == "HEAD"):
-            return _NONE
-        if length is not None:
-            return _LENGTH
-        if request is not None and request.http_version == "1.0":
-            return _CLOSE
-        return _CHUNKED
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the end of the connection tells the peer where the body ends."""
+        return self._framing is _CLOSE
 
     def _break_off(self) -> NoReturn:
         """The application does not keep its own Content-Length."""
@@ -238,6 +215,16 @@ class ResponseWriter:
 
     def _refuse(self, verb: str) -> NoReturn:
         raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
+
+
+def _frame(request: RequestHead | None, status: int, length: int | None) -> _Framing:
+    if status in (204, 304) or (request is not None and request.method == "HEAD"):
+        return _NONE
+    if length is not None:
+        return _LENGTH
+    if request is not None and request.http_version == "1.0":
+        return _CLOSE
+    return _CHUNKED
 
 
 def _defaults_but(defaults: DefaultFields, notes: _Notes, date: bytes | None) -> bytes:
