@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiserve.errors import LocalProtocolError
@@ -69,6 +70,10 @@ START: Final = ResponseState("no response has been started")
 BODY: Final = ResponseState("the response has been started")
 TRAILERS: Final = ResponseState("the body is complete and trailers follow")
 COMPLETE: Final = ResponseState("the response is complete")
+
+
+_PAIR: Final = frozenset({2})
+_BYTES: Final = frozenset({bytes})
 
 
 class ResponseMessages:
@@ -153,11 +158,11 @@ def _read_headers(message: Message) -> Headers:
     headers = message.get("headers", ())
     try:
         pairs = list(map(tuple, headers))
+        # Nearly always true, and asked without a loop of ours: this runs for every response.
+        if _PAIR.issuperset(map(len, pairs)) and _BYTES.issuperset(map(type, chain.from_iterable(pairs))):
+            return pairs
         for name, value in pairs:
-            # Exact types first: it is the cheaper question, and nearly always the last.
-            if (type(name) is not bytes or type(value) is not bytes) and not (
-                isinstance(name, bytes) and isinstance(value, bytes)
-            ):
+            if not isinstance(name, bytes) or not isinstance(value, bytes):
                 raise _wrong(message, "headers", (name, value), "pairs of bytes")
     except (TypeError, ValueError):
         raise _wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None

@@ -169,12 +169,14 @@ class Http1Connection:
                 self._await_head(begun=codec.head_begun)
                 if self._last and self._phase is Phase.IDLE:
                     return None
-                codec.receive_data(await self.stream.receive())
-                if self._expired is not None:
+                data = await self.stream.receive()
+                if self._expired is None:
+                    head = codec.receive_head(data)
+                else:
                     # The bytes won a race with the deadline: our scope is cancelled, and an application
                     # must not run in it. This leaves the scope; the bytes are safe in the codec.
+                    codec.receive_data(data)
                     await checkpoint()
-                head = codec.next_head()
         except RemoteProtocolError as error:
             await self._refuse(error)
             return None
@@ -242,9 +244,8 @@ class Http1Connection:
             if self._close is Close.AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
                 self._close = Close.DRAIN
             return False
-        if not self.codec.body_complete and not self.codec.discard_body():
-            self._close = Close.DRAIN
-            return False
+        # What is left of a body has arrived: otherwise the response's head would have said `close`.
+        self.codec.discard_body()
         self.codec.next_request()
         return True
 

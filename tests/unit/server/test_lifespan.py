@@ -23,8 +23,8 @@ class Lifespan(Journal):
     """An application whose lifespan a test writes: override `lifespan`."""
 
 
-def seen(app: Any) -> list[str]:
-    """Wrap nothing, count everything: the scope types that an application is called with."""
+def seen(app: Refusing) -> list[str]:
+    """The types of the scopes that an application was called with."""
     return [scope["type"] for scope in app.scopes]
 
 

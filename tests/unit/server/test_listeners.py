@@ -213,6 +213,16 @@ async def test_what_waits_in_the_queue_at_the_stop_is_served(limit: int | None) 
         assert (await client.get()).status == 200
 
 
+async def test_no_more_of_the_queue_is_served_at_the_stop_than_the_limit() -> None:
+    async with failing(Slow(5), errno.EMFILE, limit_connections=1, lifespan="off") as served:
+        await anyio.sleep(0.05)
+        first, second = served.connect(), served.connect()
+        served.server.stop()
+        assert (await first.get()).status == 200
+        with pytest.raises(anyio.BrokenResourceError):
+            await second.get()
+
+
 async def test_a_storm_of_connections_does_not_starve_a_request() -> None:
     """The loop accepts as long as it finds something; here it always does."""
 

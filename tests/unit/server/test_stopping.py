@@ -235,6 +235,20 @@ async def test_an_app_that_answers_after_the_notice_is_heard() -> None:
         assert await run.end() < TICK
 
 
+async def test_an_app_that_returns_at_the_notice_without_an_answer_is_answered_503() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with running(app) as run:
+        client = run.connect()
+        await client.send(REQUEST)
+        await anyio.sleep(1)
+        run.server.stop()
+        assert (await client.response()).status == 503
+        assert await run.end() < TICK
+
+
 async def test_a_background_task_is_awaited_within_the_grace_period() -> None:
     app = Journal(lingering := Lingering(20))
     async with running(app) as run:

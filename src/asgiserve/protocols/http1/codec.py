@@ -19,7 +19,7 @@ from asgiserve.events import NEED_DATA, BodyChunk
 from asgiserve.protocols.http1.body import CountedBody
 from asgiserve.protocols.http1.buffer import WireBuffer
 from asgiserve.protocols.http1.fields import SHARED_LINES
-from asgiserve.protocols.http1.grammar import CRLF
+from asgiserve.protocols.http1.grammar import CRLF, HEAD_END
 from asgiserve.protocols.http1.h11_path import H11ChunkedBody, H11CountedBody, H11Request
 from asgiserve.protocols.http1.head import HeadCheck, Verdict
 from asgiserve.protocols.http1.scan import HeadScan
@@ -90,6 +90,22 @@ class Http1Codec:
         """Add bytes from the peer. Linear in their number, however they are split; nothing is parsed here."""
         if self._error is None:
             self._buffer.append(data)
+
+    def receive_head(self, data: bytes) -> RequestHead | NeedData:
+        """`receive_data` and `next_head` in one, with a short way for a request that is ordinary and comes in
+        one piece, as most do. The result is the same either way."""
+        if (
+            self._state is _HEAD
+            and not self._h11_only
+            and not self._buffer.data
+            and data.find(HEAD_END, 0, self._limits.request_head) == len(data) - 4
+        ):
+            head = self._check.ordinary(data[:-4].split(CRLF))
+            if head is not None:
+                self._state = _COMPLETE
+                return head
+        self.receive_data(data)
+        return self.next_head()
 
     def next_head(self) -> RequestHead | NeedData:
         """The next request's head, when it is complete. Raises RemoteProtocolError, and then for ever."""

@@ -51,6 +51,7 @@ _REPEATING_NAME: Final = re.compile(
     rb"accept(-[a-z]+)*|cache-control|content-type|dnt|origin|pragma|priority|sec-ch-.+|sec-fetch-.+"
     rb"|upgrade-insecure-requests|user-agent"
 )
+_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 # Names of this module: reading an attribute of an Enum class costs as much as finding a line.
 _PLAIN, _REPEATING, _SPECIAL_REPEATING = _Kind.PLAIN, _Kind.REPEATING, _Kind.SPECIAL_REPEATING
 
@@ -66,11 +67,15 @@ class FieldLines:
     """Reads field lines, and remembers those that are worth it. When full it forgets nothing and learns
     nothing."""
 
-    __slots__ = ("_apart", "_names", "plain")
+    __slots__ = ("_apart", "_names", "hosts", "ordinary", "plain")
 
     def __init__(self) -> None:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
+        self.ordinary: dict[bytes, Header] = {}
+        """The same, and `Connection: keep-alive`, which means nothing in HTTP/1.1."""
+        self.hosts: dict[bytes, Header] = {}
+        """Lines of valid Host fields."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
 
@@ -93,14 +98,18 @@ class FieldLines:
         if kind is _PLAIN:
             return field
         if kind is _REPEATING:
-            self._keep(self.plain, line, field)
+            self._keep(line, field, self.plain, self.ordinary)
             return field
         _check_strictly(field)
         if kind is _Kind.ASCII_ONLY:
             return field
         special.append(field)
-        if kind is _SPECIAL_REPEATING:
-            self._keep(self._apart, line, field)
+        if name == b"host":
+            self._keep(line, field, self._apart, self.hosts)
+        elif field == _KEEP_ALIVE:
+            self._keep(line, field, self._apart, self.ordinary)
+        elif kind is _SPECIAL_REPEATING:
+            self._keep(line, field, self._apart)
         return field
 
     def _learn_name(self, raw_name: bytes) -> tuple[_Kind, bytes]:
@@ -112,9 +121,10 @@ class FieldLines:
             self._names[raw_name] = known
         return known
 
-    def _keep(self, lines: dict[bytes, Header], line: bytes, field: Header) -> None:
+    def _keep(self, line: bytes, field: Header, *finders: dict[bytes, Header]) -> None:
         if len(line) <= _MAX_LINE_LENGTH and len(self.plain) + len(self._apart) < _MAX_LINES:
-            lines[line] = field
+            for lines in finders:
+                lines[line] = field
 
 
 def _kind_of(name: bytes) -> _Kind:

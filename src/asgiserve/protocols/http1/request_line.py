@@ -6,21 +6,28 @@ from the line alone. The line's length is the scan's matter.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NoReturn, TypeAlias
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.protocols.http1.grammar import HTTP_VERSION, TARGET, TOKEN, is_host
 
-__all__ = ["RequestLine", "read_request_line"]
+__all__ = ["METHODS", "ORDINARY_LINE", "RequestLine", "read_request_line"]
 
 RequestLine: TypeAlias = tuple[str, bytes, bytes, str, bytes | None]
 """Method, path, query, version and, of an absolute-form target, its authority. A plain tuple: one is made
 per request."""
 
-_METHODS: Final = {
+METHODS: Final = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+
+ORDINARY_LINE: Final = re.compile(
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.1"
+)
+"""What most request lines are: known method, path and query, in characters of TARGET. `read_request_line` would
+say the same of whatever this matches."""
 
 _SLASH: Final = ord("/")
 _is_target = TARGET.fullmatch
@@ -31,7 +38,7 @@ def read_request_line(line: bytes) -> RequestLine:
     parts = line.split(b" ")
     if len(parts) != 3:
         raise RemoteProtocolError("the request line is not: method, target, version")
-    method = _METHODS.get(parts[0]) or _read_method(parts[0])
+    method = METHODS.get(parts[0]) or _read_method(parts[0])
     target = parts[1]
     if _is_target(target) is None:
         raise RemoteProtocolError("the request target is empty or contains an illegal character")

@@ -92,14 +92,13 @@ class ResponseWriter:
     HTTP/1.1."""
 
     __slots__ = (
-        "_close",
         "_framing",
         "_left",
         "_lines",
-        "_request",
         "_state",
         "_trailers_follow",
         "_upgrade",
+        "_version",
         "keep_alive",
     )
 
@@ -118,8 +117,7 @@ class ResponseWriter:
         for field in head.headers:
             line = RENDERED.get(field)
             if line is None:
-                kind = kind_of(field[0])
-                if kind is _CONTENT_LENGTH:
+                if field[0] == b"content-length" or (kind := kind_of(field[0])) is _CONTENT_LENGTH:
                     length = _read_length(field, length)
                     continue
                 if kind is _PLAIN or kind is _REPEATING:
@@ -135,32 +133,36 @@ class ResponseWriter:
         elif length is not None and status != 204:
             lines.append(b"content-length: %d\r\n" % length)
         lines.append(defaults.block(date) if notes is _NO_NOTES else _defaults_but(defaults, notes, date))
-        self._request = request
         self._lines = lines
         self._framing = framing
         self._left = length or 0
-        self._close = notes.close or framing is _CLOSE
-        self._upgrade = notes.upgrade
         self._trailers_follow = head.trailers and framing is _CHUNKED
         self._state = _BEGUN
-        self.keep_alive = False
-        """After `head`: whether the connection may go on when this response is complete."""
+        self._upgrade = notes.upgrade
+        self._version = "1.1" if request is None else request.http_version
+        self.keep_alive = (
+            (request is None or request.keep_alive) and framing is not _CLOSE and not notes.close
+        )
+        """Whether the connection may go on when this response is complete."""
 
     def head(self, *, close: bool) -> bytes:
         """The rendered head. `close` asks for the end of the connection after this response."""
         if self._state is not _BEGUN:
             self._refuse("head")
-        request, lines = self._request, self._lines
         self._state = _BODY
-        self.keep_alive = not (close or self._close) and (request is None or request.keep_alive)
-        if self._upgrade:
-            lines.append(b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n")
-        elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        elif request is not None and request.http_version == "1.0":
-            lines.append(b"connection: keep-alive\r\n")
+        lines = self._lines
+        if close:
+            self.keep_alive = False
+        if not self.keep_alive or self._upgrade or self._version == "1.0":
+            lines.append(self._connection_line())
         lines.append(b"\r\n")
         return b"".join(lines)
+
+    def _connection_line(self) -> bytes:
+        """The connection field, where there is anything to say: HTTP/1.1 goes on by itself."""
+        if self._upgrade:
+            return b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n"
+        return b"connection: keep-alive\r\n" if self.keep_alive else b"connection: close\r\n"
 
     def body(self, data: bytes, more: bool) -> tuple[bytes, ...]:
         """The buffers to send for this part of the body. Raises LocalProtocolError for a broken
@@ -169,9 +171,12 @@ class ResponseWriter:
             self._refuse("body")
         framing = self._framing
         if framing is _LENGTH:
-            self._left -= len(data)
-            if self._left < 0 or (self._left and not more):
+            self._left = left = self._left - len(data)
+            if left < 0 or (left and not more):
                 self._break_off()
+            if not more:
+                self._state = _COMPLETE
+            return (data,) if data else ()
         if not more:
             self._state = _State.TRAILERS if self._trailers_follow else _COMPLETE
         if framing is _NONE:
