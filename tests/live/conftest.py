@@ -8,23 +8,18 @@ from typing import TYPE_CHECKING, Any, overload
 import httpx
 import pytest
 
+from tests.live.backends import EVERY_LOOP
 from tests.live.servers import PATIENCE, ProcessServer, ThreadServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from tests.live.servers import Backend
+    from tests.live.backends import Backend
 
 
-@pytest.fixture(
-    params=[
-        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
-        pytest.param(("asyncio", {"use_uvloop": True}), id="uvloop"),
-        pytest.param(("trio", {}), id="trio"),
-    ]
-)
+@pytest.fixture(params=EVERY_LOOP)
 def anyio_backend(request: pytest.FixtureRequest) -> Backend:
-    """The backend of the server under test. A module for one library parametrizes this name itself."""
+    """The backend of the server under test. A mark of `backends` narrows it."""
     backend: Backend = request.param
     return backend
 

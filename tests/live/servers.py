@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
     from asgiserve.server import Server
     from asgiserve.types import ASGIApplication
+    from tests.live.backends import Backend
 
-__all__ = ["PATIENCE", "Backend", "ProcessServer", "ThreadServer", "command"]
-
-Backend = tuple[str, dict[str, Any]]
+__all__ = ["PATIENCE", "ProcessServer", "ThreadServer", "command"]
 
 PATIENCE: Final = 10.0
 """How long a test waits for what should happen at once. Only a failing test ever waits this long."""
@@ -68,7 +67,11 @@ class ThreadServer:
         self._errors = _ErrorRecords()
         self._thread = threading.Thread(target=self._main, name="live server", daemon=True)
         self._thread.start()
-        self.port: int = self._ready.result(PATIENCE).addresses[0][1]
+        try:
+            self.port: int = self._ready.result(PATIENCE).addresses[0][1]
+        except BaseException:
+            self._errors.detach()
+            raise
         self.url = f"http://127.0.0.1:{self.port}"
 
     def started(self, value: Server | None = None) -> None:

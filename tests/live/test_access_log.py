@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
 
 if TYPE_CHECKING:
     from tests.live.conftest import LiveServers
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, one_loop_per_library]
 
 REPORT = "tests.live.applications:report"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.applications import respond
+from tests.live.backends import on_asyncio_only
 from tests.live.raw import RawClient
 from tests.live.servers import PATIENCE
 
@@ -16,14 +17,7 @@ if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
     from tests.live.conftest import LiveServers
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.parametrize(
-        "anyio_backend",
-        [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
-        ids=["asyncio", "uvloop"],
-    ),
-]
+pytestmark = [pytest.mark.live, on_asyncio_only]
 
 
 class Forgetful:

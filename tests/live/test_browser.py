@@ -77,4 +77,4 @@ def test_the_page_can_be_drawn(live_server: LiveServers, tmp_path: Path) -> None
     chromium(tmp_path, f"--screenshot={picture}", f"{live_server(demo).url}/")
 
     assert picture.read_bytes().startswith(b"\x89PNG\r\n")
-    assert picture.stat().st_size > 10_000  # a blank page of this size takes some 3 KB
+    assert picture.stat().st_size > 10_000  # an empty page takes some 2 KB

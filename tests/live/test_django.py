@@ -9,6 +9,7 @@ import pytest
 
 from tests.live import django_site
 from tests.live.applications import BLOCK
+from tests.live.backends import on_asyncio_only
 from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE
 
@@ -22,14 +23,7 @@ if TYPE_CHECKING:
 
     Clients = Callable[[ThreadServer], httpx.Client]
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.parametrize(
-        "anyio_backend",
-        [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
-        ids=["asyncio", "uvloop"],
-    ),
-]
+pytestmark = [pytest.mark.live, on_asyncio_only]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 import quart
 
 from tests.live.applications import BLOCK
+from tests.live.backends import on_asyncio_only
 from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE
 
@@ -24,14 +25,7 @@ if TYPE_CHECKING:
 
     Clients = Callable[[ThreadServer], httpx.Client]
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.parametrize(
-        "anyio_backend",
-        [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
-        ids=["asyncio", "uvloop"],
-    ),
-]
+pytestmark = [pytest.mark.live, on_asyncio_only]
 
 
 @pytest.fixture

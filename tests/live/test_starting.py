@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient
 from tests.live.servers import command
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.live.backends import Backend
     from tests.live.conftest import LiveServers
-    from tests.live.servers import Backend
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, one_loop_per_library]
 
 REPORT = "tests.live.applications:report"
 

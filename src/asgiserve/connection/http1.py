@@ -60,6 +60,11 @@ class Close(enum.Enum):
     RESET = "the response is incomplete, and only a reset shows it"
 
 
+# Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
+_OPENED, _IDLE, _HEAD, _RUNNING = Phase.OPENED, Phase.IDLE, Phase.HEAD, Phase.RUNNING
+_AT_ONCE, _DRAIN, _RESET = Close.AT_ONCE, Close.DRAIN, Close.RESET
+_NO_REQUEST, _NO_HEAD = Reason.IDLE, Reason.HEAD
+
 _REFUSAL_SECONDS: Final = 2.0
 """How long the answer to a bad head may take: no deadline of an exchange watches over it."""
 
@@ -101,8 +106,8 @@ class Http1Connection:
         self.writing: Turn = Turn()
         self.broken: bool = False
         """Writing has failed: nothing more can reach the peer."""
-        self._phase = Phase.OPENED
-        self._close = Close.AT_ONCE
+        self._phase: Phase = _OPENED
+        self._close: Close = _AT_ONCE
         self.exchange: Exchange | None = None
         """The exchange that is going on."""
         self._expired: Reason | None = None
@@ -167,7 +172,7 @@ class Http1Connection:
                 head = codec.next_head()
             while isinstance(head, NeedData):
                 self._await_head(begun=codec.head_begun)
-                if self._last and self._phase is Phase.IDLE:
+                if self._last and self._phase is _IDLE:
                     return None
                 data = await self.stream.receive()
                 if self._expired is None:
@@ -182,8 +187,8 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
-        if self._phase is not Phase.RUNNING:
-            self._phase = Phase.RUNNING
+        if self._phase is not _RUNNING:
+            self._phase = _RUNNING
             self.deadlines.disarm_all()
         return head
 
@@ -191,20 +196,20 @@ class Http1Connection:
         """Enter the phase that fits what has come of the next head, with its deadline."""
         service, deadlines = self.service, self.deadlines
         if begun:
-            if self._phase is not Phase.HEAD:
+            if self._phase is not _HEAD:
                 # Absolute, from the first byte on: a byte a second must not keep a head open.
-                self._phase = Phase.HEAD
-                deadlines.disarm(Reason.IDLE)
-                deadlines.arm(Reason.HEAD, service.clock() + service.timeouts.head)
-        elif self._phase is not Phase.IDLE:
-            self._phase = Phase.IDLE
+                self._phase = _HEAD
+                deadlines.disarm(_NO_REQUEST)
+                deadlines.arm(_NO_HEAD, service.clock() + service.timeouts.head)
+        elif self._phase is not _IDLE:
+            self._phase = _IDLE
             self._idle_since = now = service.clock()
             seconds = service.timeouts.linger if service.draining else service.timeouts.keep_alive
-            deadlines.arm(Reason.IDLE, now + seconds)
+            deadlines.arm(_NO_REQUEST, now + seconds)
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer a head that breaks a rule. Nothing more is read from this connection."""
-        self._phase = Phase.RUNNING
+        self._phase = _RUNNING
         self.deadlines.disarm_all()
         self.log_refusal(error)
         service = self.service
@@ -213,7 +218,7 @@ class Http1Connection:
                 await self.stream.send(error_response(error.status, service.default_fields, service.date()))
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
-        self._close = Close.DRAIN
+        self._close = _DRAIN
 
     def log_refusal(self, error: RemoteProtocolError) -> None:
         """Tell the operator what the peer did wrong."""
@@ -241,8 +246,8 @@ class Http1Connection:
         if not exchange.completed:
             await self._complete(exchange)
         if not (exchange.completed and exchange.may_go_on) or self.broken:
-            if self._close is Close.AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
-                self._close = Close.DRAIN
+            if self._close is _AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
+                self._close = _DRAIN
             return False
         # What is left of a body has arrived: otherwise the response's head would have said `close`.
         self.codec.discard_body()
@@ -261,17 +266,17 @@ class Http1Connection:
         if not exchange.failed and exchange.over is Over.ENDED:
             logs.log_app_fault(exchange.head.method, exchange.path, "without completing its response")
         exchange.log_access()
-        self._close = Close.RESET if exchange.cut_needs_reset else Close.AT_ONCE
+        self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
 
     async def _end(self) -> None:
         """Close, in the way that was found to fit."""
-        self._phase = Phase.RUNNING
+        self._phase = _RUNNING
         self.deadlines.disarm_all()
         if self.broken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
-        if self._close is Close.DRAIN:
+        if self._close is _DRAIN:
             await close_after_drain(self.stream)
-        elif self._close is Close.AT_ONCE:
+        elif self._close is _AT_ONCE:
             await close_now(self.stream, secure=self.peer.scheme == "https")
 
     # --- what others tell the connection; none of it awaits anything ---
@@ -283,7 +288,7 @@ class Http1Connection:
     def deadline_passed(self, reason: Reason) -> None:
         """What the watcher calls. Waiting for a head: end that wait. Application running: cut its stream."""
         exchange = self.exchange
-        if reason in (Reason.IDLE, Reason.HEAD):
+        if reason in (_NO_REQUEST, _NO_HEAD):
             self._expire(reason)
         elif exchange is None:
             return
@@ -310,13 +315,13 @@ class Http1Connection:
         Closing all idle connections at once would fail the requests that are on their way to us.
         """
         linger = self.service.timeouts.linger
-        if self._phase is Phase.HEAD:
-            self.deadlines.arm(Reason.HEAD, now + linger)
-        elif self._phase is not Phase.RUNNING:
+        if self._phase is _HEAD:
+            self.deadlines.arm(_NO_HEAD, now + linger)
+        elif self._phase is not _RUNNING:
             if now - self._idle_since >= linger:
-                self._expire(Reason.IDLE)
+                self._expire(_NO_REQUEST)
             else:
-                self.deadlines.arm(Reason.IDLE, now + linger)
+                self.deadlines.arm(_NO_REQUEST, now + linger)
 
     def notify(self) -> None:
         """The server stops: the running application is told `http.disconnect`."""
@@ -341,7 +346,7 @@ class Http1Connection:
     async def _after_deadline(self) -> bool:
         """A wait for a head was ended. Whether the connection leads on after all."""
         expired, self._expired = self._expired, None
-        if expired is Reason.HEAD:
+        if expired is _NO_HEAD:
             await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
             await self._end()
             return False

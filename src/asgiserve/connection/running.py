@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     Runner: TypeAlias = Callable[[Http1Connection, Exchange, HostTask], Awaitable[None]]
 
 __all__ = ["way_of_running"]
+
+_LAST_WORD_SECONDS: Final = 0.5
+"""How long a cancelled connection waits for the task of its request."""
 
 
 def way_of_running(http: Http, limits: Limits, timeouts: Timeouts) -> Runner:
@@ -67,7 +70,13 @@ async def _run_in_task(connection: Http1Connection, exchange: Exchange, host: Ho
     """In a task of the request's own; the leading task waits until it ends or lingers."""
     exchange.returned = anyio.Event()
     connection.service.spawn(_run_and_tell, connection, exchange)
-    await exchange.returned.wait()
+    try:
+        await exchange.returned.wait()
+    except BaseException:
+        # Cancelled, and that task with us: it answers the peer, if it can, before our end takes the stream away.
+        with anyio.move_on_after(_LAST_WORD_SECONDS, shield=True):
+            await exchange.returned.wait()
+        raise
 
 
 @ki_protected

@@ -27,7 +27,7 @@ from anyio import BusyResourceError, CancelScope, WouldBlock
 
 from asgiserve.streams.pieces import SLICE_SIZE
 from asgiserve.streams.socket_stream import SocketStream
-from asgiserve.streams.stream import Half
+from asgiserve.streams.stream import ENDED, OPEN
 
 if TYPE_CHECKING:
     import socket
@@ -81,7 +81,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         if self._arrival is not None:
             raise BusyResourceError("receiving from")
         while not self._unread:
-            if self._receiving is not Half.OPEN:
+            if self._receiving is not OPEN:
                 raise self._receive_error()
             self._arrival = self._loop.create_future()
             try:
@@ -101,7 +101,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             raise BusyResourceError("receiving from")
         if self._unread:
             return self._take_part(65536)
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             raise self._receive_error()
         try:
             data = self._sock.recv(65536)
@@ -112,7 +112,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             raise self._receive_error() from exc
         if not data:
             # The transport will find the same end in the loop's next turn.
-            self._receiving = Half.ENDED
+            self._receiving = ENDED
             raise self._receive_error()
         return data
 
@@ -128,7 +128,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         self._reading_paused = False
-        if self._receiving is Half.OPEN:
+        if self._receiving is OPEN:
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -144,8 +144,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         _wake(self._arrival)
 
     def eof_received(self) -> bool:
-        if self._receiving is Half.OPEN:
-            self._receiving = Half.ENDED
+        if self._receiving is OPEN:
+            self._receiving = ENDED
         _wake(self._arrival)
         return True  # the transport stays open: a peer that has ended its side still gets its response
 
@@ -176,22 +176,22 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             raise
         finally:
             self._drained = None
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
 
     async def send_eof(self) -> None:
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is Half.ENDED:
+        if self._sending is ENDED:
             return
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         try:
             self._transport.write_eof()
         except OSError as exc:
             self._break(exc)
             raise self._send_error() from exc
-        self._sending = Half.ENDED
+        self._sending = ENDED
 
     def pause_writing(self) -> None:
         self._writing_paused = True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import BusyResourceError
 from anyio.abc import SocketAttribute
 
-from asgiserve.streams.stream import Half, Stream
+from asgiserve.streams.stream import OPEN, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class SocketStream(Stream):
         # and it never holds bytes of its own here, since `flush` waits until it has none.
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         sent = self._send_now(item)
         if sent == len(item):
@@ -62,7 +62,7 @@ class SocketStream(Stream):
             raise self._send_error() from exc
 
     def peer_closed(self) -> bool:
-        return self._receiving is not Half.OPEN or _fin_or_reset_arrived(self._sock)
+        return self._receiving is not OPEN or _fin_or_reset_arrived(self._sock)
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:

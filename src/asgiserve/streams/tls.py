@@ -26,7 +26,7 @@ from anyio import BrokenResourceError, BusyResourceError, EndOfStream, Lock
 from anyio.streams.tls import TLSAttribute
 
 from asgiserve.streams.pieces import SLICE_SIZE
-from asgiserve.streams.stream import Half, Stream
+from asgiserve.streams.stream import ENDED, OPEN, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,7 @@ class TlsStream(Stream):
         }
 
     def peer_closed(self) -> bool:
-        return self._receiving is not Half.OPEN or self._stream.peer_closed()
+        return self._receiving is not OPEN or self._stream.peer_closed()
 
     # --- receiving ----------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class TlsStream(Stream):
             data = bytes(self._unread[:max_bytes])
             del self._unread[:max_bytes]
             return data
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             raise self._receive_error()
         return self._decrypt(max_bytes)
 
@@ -152,7 +152,7 @@ class TlsStream(Stream):
             self._break(exc)
             raise self._receive_error() from exc
         if not data:
-            self._receiving = Half.ENDED
+            self._receiving = ENDED
             raise self._receive_error()
         return data
 
@@ -172,7 +172,7 @@ class TlsStream(Stream):
     def send_nowait(self, item: bytes | memoryview) -> bool:
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         if len(item) > SLICE_SIZE or self._flushing.locked() or self._outgoing.pending:
             self._rest = memoryview(item)
@@ -232,9 +232,9 @@ class TlsStream(Stream):
         """Send close_notify, then the FIN of the stream below."""
         if self._send_waits or self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is Half.ENDED:
+        if self._sending is ENDED:
             return
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         self._send_waits = True
         try:
@@ -246,7 +246,7 @@ class TlsStream(Stream):
             raise
         finally:
             self._send_waits = False
-        self._sending = Half.ENDED
+        self._sending = ENDED
 
     def _say_goodbye(self) -> None:
         # OpenSSL looks for the peer's close_notify too, and fails for good if it finds data: take that out.
@@ -261,7 +261,7 @@ class TlsStream(Stream):
 
     def _set_aside_unread(self) -> None:
         # At most what one `_fetch` brought: 64 KiB of ciphertext.
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             return
         try:
             while data := self._decrypt(65536):

@@ -16,14 +16,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 import trio
 from anyio import BusyResourceError, WouldBlock
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from asgiserve.streams.socket_stream import SocketStream
-from asgiserve.streams.stream import Half
+from asgiserve.streams.stream import ENDED, OPEN
 
 __all__ = ["TrioStream"]
 
@@ -50,7 +49,7 @@ class TrioStream(SocketStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         if self._receive_waits:
             raise BusyResourceError("receiving from")
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             raise self._receive_error()
         data = self._receive_now(max_bytes) if self._more_expected else None
         while data is None:
@@ -80,7 +79,7 @@ class TrioStream(SocketStream):
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
         """What is there; None if nothing is."""
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             raise self._receive_error()
         try:
             data = self._sock.recv(max_bytes)
@@ -90,7 +89,7 @@ class TrioStream(SocketStream):
             self._break(exc)
             raise self._receive_error() from exc
         if not data:
-            self._receiving = Half.ENDED
+            self._receiving = ENDED
             raise self._receive_error()
         return data
 
@@ -122,22 +121,22 @@ class TrioStream(SocketStream):
             raise
         finally:
             self._send_waits = False
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
 
     async def send_eof(self) -> None:
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is Half.ENDED:
+        if self._sending is ENDED:
             return
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
             self._break(exc)
             raise self._send_error() from exc
-        self._sending = Half.ENDED
+        self._sending = ENDED
 
     # --- closing ------------------------------------------------------------------------------------------
 

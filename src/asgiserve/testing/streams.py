@@ -17,7 +17,7 @@ from anyio import BusyResourceError, Event, WouldBlock
 from anyio.abc import SocketAttribute
 
 from asgiserve.streams import Stream
-from asgiserve.streams.stream import Half
+from asgiserve.streams.stream import CLOSED, ENDED, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,13 +80,13 @@ class MemoryStream(Stream):
         return attributes
 
     def peer_closed(self) -> bool:
-        return self._receiving is not Half.OPEN
+        return self._receiving is not OPEN
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         if self._arrival is not None:
             raise BusyResourceError("receiving from")
         while not self._unread:
-            if self._receiving is not Half.OPEN:
+            if self._receiving is not OPEN:
                 raise self._receive_error()
             self._arrival = Event()
             try:
@@ -106,14 +106,14 @@ class MemoryStream(Stream):
             raise BusyResourceError("receiving from")
         if self._unread:
             return self._take(65536)
-        if self._receiving is not Half.OPEN:
+        if self._receiving is not OPEN:
             raise self._receive_error()
         raise WouldBlock
 
     def send_nowait(self, item: bytes | memoryview) -> bool:
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
         self._rest = self._deliver(memoryview(item)) or None
         return self._rest is None
@@ -149,28 +149,28 @@ class MemoryStream(Stream):
             raise
         finally:
             self._room = None
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
 
     async def send_eof(self) -> None:
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        if self._sending is Half.ENDED:
+        if self._sending is ENDED:
             return
-        if self._sending is not Half.OPEN:
+        if self._sending is not OPEN:
             raise self._send_error()
-        self._sending = Half.ENDED
+        self._sending = ENDED
         self._peer._end_of_peer()
 
     async def aclose(self) -> None:
-        if self._receiving is not Half.CLOSED:
+        if self._receiving is not CLOSED:
             self._close()
             self._peer._end_of_peer()
             # What is sent to a closed socket is answered with a reset.
             self._peer._loss_of_peer(BrokenPipeError(errno.EPIPE, "the other end is closed"))
 
     def abort(self) -> None:
-        if self._receiving is not Half.CLOSED:
+        if self._receiving is not CLOSED:
             self._close()
             self._peer._loss_of_peer(ConnectionResetError(errno.ECONNRESET, "the other end was aborted"))
 
@@ -181,8 +181,8 @@ class MemoryStream(Stream):
 
     def _end_of_peer(self) -> None:
         """The peer's FIN arrives."""
-        if self._receiving is Half.OPEN:
-            self._receiving = Half.ENDED
+        if self._receiving is OPEN:
+            self._receiving = ENDED
         _wake(self._arrival)
 
     def _loss_of_peer(self, fault: OSError) -> None:

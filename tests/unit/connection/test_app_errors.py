@@ -84,6 +84,19 @@ async def test_an_application_that_is_no_coroutine_is_a_500(caplog: pytest.LogCa
     assert isinstance(record.exc_info[1], TypeError)
 
 
+async def test_the_500_of_a_head_request_has_no_body() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
+        with anyio.fail_after(1):
+            wire = await client.read_all()
+    assert wire.startswith(b"HTTP/1.1 500 ")
+    assert wire.endswith(b"\r\n\r\n")
+
+
 async def test_an_error_while_the_head_is_held_gives_a_clean_500() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send, length=5, headers=[(b"x-own", b"1")])

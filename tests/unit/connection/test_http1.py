@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,6 +13,7 @@ from tests.unit.connection.applications import (
     body,
     chunked,
     echo,
+    errors_in,
     get,
     path,
     post,
@@ -240,6 +242,18 @@ async def test_http_10_never_gets_an_informational_response() -> None:
 # --- the scope ---
 
 
+@pytest.mark.parametrize("target", [b"/\xc3\xa9?x=\xff", b"/%00%0a", b"/a?b?c#d"])
+async def test_an_odd_target_is_served_or_refused_and_logged(
+    target: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with serving_http(echo) as served:
+        client = served.connect()
+        await client.send(b"GET %b HTTP/1.1\r\nHost: test\r\n\r\n" % target)
+        assert (await client.response()).status in (200, 400)
+    assert errors_in(caplog) == []
+
+
 async def test_a_scope_tells_the_request_as_it_was_received() -> None:
     scopes: list[Scope] = []
 
@@ -302,3 +316,26 @@ async def test_an_application_may_ask_for_the_close() -> None:
         response = await client.get()
         assert (response.body, response.headers["connection"]) == (b"bye", "close")
         assert await client.is_closed()
+
+
+async def test_nothing_of_an_exchange_is_alive_while_its_connection_idles() -> None:
+    class Local:
+        pass
+
+    alive: weakref.WeakSet[Local] = weakref.WeakSet()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        local = scope["local"] = Local()
+        alive.add(local)
+        await anyio.sleep(1)
+        await echo(scope, receive, send)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.get()
+        assert len(alive) == 0
+        await client.send(post(b"first") + get())
+        for _ in range(2):
+            await client.response()
+        await anyio.lowlevel.checkpoint()
+        assert len(alive) == 0

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from tests.unit.connection.applications import (
-    access_lines,
-    errors_in,
     get,
     path,
     post,
     read_body,
     reply,
     serving_http,
-    start,
 )
 
 if TYPE_CHECKING:
@@ -251,112 +247,3 @@ async def test_who_listened_for_a_while_takes_no_body_from_the_request_behind_it
         assert (await client.response()).body == b"first"
         await client.stream.send_eof()
         assert (await client.response()).body == b"100000"
-
-
-# --- the notice before the server stops ---
-
-
-async def test_the_notice_wakes_who_listens_and_its_answer_still_goes_out() -> None:
-    seen: list[Message] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        seen.append(await receive())
-        await reply(send, b"stopping")
-
-    async with serving_http(app, timeout_shutdown_notice=5) as served:
-        client = served.connect()
-        await client.send(get())
-        await anyio.sleep(1)
-        served.server.stop()
-        response = await client.response()
-        assert (response.body, response.headers["connection"]) == (b"stopping", "close")
-        assert await client.is_closed()
-    assert seen == [DISCONNECT]
-
-
-async def test_who_returns_over_the_notice_without_a_response_is_a_503(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await receive()
-
-    async with serving_http(app, timeout_shutdown_notice=5) as served:
-        client = served.connect()
-        await client.send(get())
-        await anyio.sleep(1)
-        served.server.stop()
-        response = await client.response()
-        assert (response.status, response.headers["retry-after"]) == (503, "1")
-    assert errors_in(caplog) == []
-
-
-@pytest.mark.parametrize("sends", ["nothing", "a head"])
-async def test_what_the_end_of_the_grace_period_cuts_has_its_access_line(
-    sends: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if sends == "a head":
-            await start(send)
-        await anyio.sleep(1000)
-
-    async with serving_http(app, timeout_graceful_shutdown=5) as served:
-        client = served.connect()
-        await client.send(get("/cut"))
-        await anyio.sleep(1)
-        served.server.stop()
-        await anyio.sleep(10)
-        lines = [(line[2], line[4]) for line in access_lines(caplog)]
-    assert lines == [("/cut", 200 if sends == "a head" else 503)]
-
-
-async def test_a_peer_that_leaves_after_the_notice_is_told_apart_from_it(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level("INFO")
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        await receive()
-        await anyio.sleep(2)
-        await reply(send, b"nobody hears it")
-
-    async with serving_http(app, timeout_shutdown_notice=5) as served:
-        client = served.connect()
-        await client.send(get())
-        await anyio.sleep(1)
-        served.server.stop()
-        await anyio.sleep(6)
-        client.stream.abort()
-        await anyio.sleep(5)
-        assert [line[4] for line in access_lines(caplog)] == [499]
-
-
-# --- what is kept ---
-
-
-async def test_nothing_of_an_exchange_is_alive_while_its_connection_idles() -> None:
-    class Local:
-        pass
-
-    alive: weakref.WeakSet[Local] = weakref.WeakSet()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        local = scope["local"] = Local()
-        alive.add(local)
-        data = await read_body(receive)
-        await anyio.sleep(1)
-        await reply(send, data)
-
-    async with serving_http(app) as served:
-        client = served.connect()
-        await client.get()
-        assert len(alive) == 0
-        await client.send(post(b"first") + get())
-        for _ in range(2):
-            await client.response()
-        await anyio.lowlevel.checkpoint()
-        assert len(alive) == 0
