@@ -46,9 +46,8 @@ class HostTask(Protocol):
         """Whether the loop runs this step in another context than the task's own, on purpose."""
         ...
 
-    def cancelled_by_application(self) -> bool:
-        """Whether somebody has cancelled the task itself, by the loop's own means."""
-        ...
+    cancelling: Callable[[], int]
+    """How often somebody has cancelled the task itself, by the loop's own means."""
 
     async def absorb_cancellation(self) -> None:
         """Undo that, so that the driver can go on. Our own cancellation still comes through."""
@@ -60,15 +59,13 @@ def host_task() -> HostTask:
 
 
 class _AsyncioTask:
-    __slots__ = ("_task",)
+    __slots__ = ("_task", "cancelling")
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-
-    def cancelled_by_application(self) -> bool:
-        return self._task.cancelling() > 0
+        self.cancelling: Callable[[], int] = task.cancelling
 
     def context_replaced(self) -> bool:
         return False
@@ -87,17 +84,15 @@ class _AsyncioTask:
 
 
 class _TrioTask:
-    __slots__ = ("_context", "_task")
+    __slots__ = ("_context", "_task", "cancelling")
 
     def __init__(self) -> None:
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context
+        self.cancelling: Callable[[], int] = int  # never: trio cancels scopes, not tasks
 
     def context_replaced(self) -> bool:
         return self._task.context is not self._context
-
-    def cancelled_by_application(self) -> bool:
-        return False  # trio has no way to do it
 
     async def absorb_cancellation(self) -> None:
         raise AssertionError("nothing can cancel a trio task but its scopes")

@@ -129,7 +129,6 @@ class Serving:
         return Client(self.listener.connect(**options))
 
 
-
 @asynccontextmanager
 async def serving(app: ASGIApplication, **settings: Any) -> AsyncIterator[Serving]:
     """Serve `app` in memory for the block; leaving it cancels the server, as leaving a group would."""

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeAlias
 
 from asgiserve.config import Limits
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import BodyChunk, RequestHead
+from asgiserve.events import NEED_DATA, BodyChunk, NeedData, RequestHead
 from asgiserve.protocols.http1 import Http1Codec
+from asgiserve.protocols.http1.fields import FieldLines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 ENGINES = ("auto", "h11")
+
+Event: TypeAlias = RequestHead | BodyChunk | NeedData
+HeadVerb: TypeAlias = Callable[[Http1Codec, bytes], Event]
 
 
 def request(
@@ -102,4 +109,85 @@ def the_outcome(data: bytes, *, limits: Limits | None = None) -> Outcome:
     for engine in ENGINES:
         for pieces in every_split(data):
             assert read_wire(pieces, engine=engine, limits=limits) == expected, (engine, pieces)
+    return expected
+
+
+def in_two_calls(codec: Http1Codec, data: bytes) -> Event:
+    """The long way to a head."""
+    codec.receive_data(data)
+    return codec.next_head()
+
+
+def in_one_call(codec: Http1Codec, data: bytes) -> Event:
+    """The way to a head that may be short."""
+    return codec.receive_head(data)
+
+
+@dataclass
+class Step:
+    """What a codec gave when it was asked, and what it says of itself after that."""
+
+    gave: Event | tuple[int, str]
+    body_complete: bool
+    body_arrived: bool
+    head_begun: bool
+    buffered: int
+    unread: bytes
+
+
+def steps(codec: Http1Codec, pieces: Iterable[bytes], *verbs: HeadVerb) -> list[Step]:
+    """Give the pieces to a codec as a driver does, and note every step. A piece that comes while a head is
+    awaited is given by one of these verbs, in turn. After a refusal the codec is asked again for each piece."""
+    walk: list[Step] = []
+    verb = cycle(verbs)
+    in_body = False
+    for piece in pieces:
+        if in_body:
+            codec.receive_data(piece)
+            ask: Callable[[], Event] = codec.next_body
+        else:
+            ask = partial(next(verb), codec, piece)
+        while True:
+            walk.append(_step(codec, ask))
+            if not isinstance(walk[-1].gave, RequestHead | BodyChunk):
+                break
+            in_body = not codec.body_complete
+            if not in_body:
+                codec.next_request()
+            ask = codec.next_body if in_body else codec.next_head
+        in_body = in_body and walk[-1].gave is NEED_DATA
+    return walk
+
+
+def _step(codec: Http1Codec, ask: Callable[[], Event]) -> Step:
+    gave: Event | tuple[int, str]
+    try:
+        gave = ask()
+    except RemoteProtocolError as error:
+        gave = error.status, str(error)
+    return Step(
+        gave, codec.body_complete, codec.body_arrived, codec.head_begun, codec.buffered, codec.unread()
+    )
+
+
+def lines_known_from(*wires: bytes) -> FieldLines:
+    """A cache of lines that has seen these requests."""
+    lines = FieldLines()
+    for wire in wires:
+        steps(Http1Codec(Limits(), field_lines=lines), [wire], in_two_calls)
+    return lines
+
+
+def the_steps(
+    pieces: Sequence[bytes], *, limits: Limits | None = None, known: FieldLines | None = None
+) -> list[Step]:
+    """The steps of the long way with nothing known; fails if any other way, cold or warm, walks otherwise."""
+    limits = limits or Limits()
+    expected = steps(Http1Codec(limits, field_lines=FieldLines()), pieces, in_two_calls)
+    for engine in ENGINES:
+        for verbs in ((in_one_call,), (in_one_call, in_two_calls)):
+            cold = FieldLines()
+            for lines in (cold, cold, lines_known_from(b"".join(pieces)), known or FieldLines()):
+                codec = Http1Codec(limits, engine=engine, field_lines=lines)
+                assert steps(codec, pieces, *verbs) == expected, (engine, verbs, pieces)
     return expected

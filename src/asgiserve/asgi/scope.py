@@ -32,7 +32,7 @@ class Peer:
     """"http" or "https"."""
 
 
-def http_scope(head: RequestHead, peer: Peer, *, root_path: str, state: dict[str, Any]) -> Scope:
+def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any]) -> Scope:
     """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own.
 
     Every dict in it is a fresh one, since the application may write into it.

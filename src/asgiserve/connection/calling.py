@@ -30,6 +30,7 @@ __all__ = ["call_app"]
 class _Called(Protocol):
     """What `call_app` needs of an exchange."""
 
+    context: Context
     coroutine: Any
     stepping: bool
 
@@ -40,10 +41,10 @@ class _Called(Protocol):
 
 @types.coroutine
 def call_app(
-    app: ASGIApplication, scope: Scope, exchange: _Called, context: Context, host: HostTask
+    app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTask
 ) -> Generator[Any, Any, None]:
-    """Await `app(scope, receive, send)`, the call and every step of it inside `context`."""
-    run = context.run
+    """Await `app(scope, receive, send)`, the call and every step of it inside the exchange's context."""
+    run = exchange.context.run
     exchange.stepping = True
     try:
         coroutine: Any = run(app, scope, exchange.receive, exchange.send)
@@ -75,6 +76,7 @@ def call_app(
         return
     finally:
         exchange.stepping = False
+        exchange.coroutine = None
 
 
 async def _awaiting(awaitable: Any) -> None:

@@ -166,14 +166,18 @@ class Http1Connection:
         codec = self.codec
         head: RequestHead | NeedData = NEED_DATA
         try:
-            if codec.buffered:
+            if not codec.empty:
                 # Fairness: a peer that pipelines does not keep the others waiting.
                 await checkpoint()
                 head = codec.next_head()
             while isinstance(head, NeedData):
-                self._await_head(begun=codec.head_begun)
-                if self._last and self._phase is _IDLE:
-                    return None
+                if codec.empty or not codec.head_begun:
+                    if self._last:
+                        return None
+                    if self._phase is not _IDLE:
+                        self._enter_idle()
+                elif self._phase is not _HEAD:
+                    self._enter_head()
                 data = await self.stream.receive()
                 if self._expired is None:
                     head = codec.receive_head(data)
@@ -187,25 +191,23 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
-        if self._phase is not _RUNNING:
-            self._phase = _RUNNING
-            self.deadlines.disarm_all()
+        self._phase = _RUNNING
+        self.deadlines.disarm_all()
         return head
 
-    def _await_head(self, *, begun: bool) -> None:
-        """Enter the phase that fits what has come of the next head, with its deadline."""
-        service, deadlines = self.service, self.deadlines
-        if begun:
-            if self._phase is not _HEAD:
-                # Absolute, from the first byte on: a byte a second must not keep a head open.
-                self._phase = _HEAD
-                deadlines.disarm(_NO_REQUEST)
-                deadlines.arm(_NO_HEAD, service.clock() + service.timeouts.head)
-        elif self._phase is not _IDLE:
-            self._phase = _IDLE
-            self._idle_since = now = service.clock()
-            seconds = service.timeouts.linger if service.draining else service.timeouts.keep_alive
-            deadlines.arm(_NO_REQUEST, now + seconds)
+    def _enter_idle(self) -> None:
+        """Wait for the first byte of a request, up to the keep-alive timeout."""
+        service = self.service
+        self._phase = _IDLE
+        self._idle_since = now = service.clock()
+        seconds = service.timeouts.linger if service.draining else service.timeouts.keep_alive
+        self.deadlines.arm(_NO_REQUEST, now + seconds)
+
+    def _enter_head(self) -> None:
+        """Wait for the rest of a head. The deadline is absolute: a byte a second must not keep it open."""
+        self._phase = _HEAD
+        self.deadlines.disarm(_NO_REQUEST)
+        self.deadlines.arm(_NO_HEAD, self.service.clock() + self.service.timeouts.head)
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer a head that breaks a rule. Nothing more is read from this connection."""

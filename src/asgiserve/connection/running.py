@@ -8,7 +8,6 @@ driver's part.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from asgiserve.config import Http, Limits, Timeouts
     from asgiserve.connection.exchange import Exchange
     from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.connection.service import Service
 
     Runner: TypeAlias = Callable[[Http1Connection, Exchange, HostTask], Awaitable[None]]
 
@@ -73,7 +73,7 @@ async def _run_in_task(connection: Http1Connection, exchange: Exchange, host: Ho
     try:
         await exchange.returned.wait()
     except BaseException:
-        # Cancelled, and that task with us: it answers the peer, if it can, before our end takes the stream away.
+        # Cancelled, and that task with us: it may answer the peer before our end takes the stream away.
         with anyio.move_on_after(_LAST_WORD_SECONDS, shield=True):
             await exchange.returned.wait()
         raise
@@ -101,24 +101,25 @@ async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: H
 
 async def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
     service = connection.service
-    head = exchange.head
-    scope = http_scope(head, connection.peer, root_path=service.root_path, state=service.state)
+    scope = http_scope(exchange.head, connection.peer, service.root_path, service.state)
     try:
-        await call_app(service.app, scope, exchange, exchange.context, host)
+        await call_app(service.app, scope, exchange, host)
     except BaseException as error:
-        exchange.coroutine = None
-        if service.is_ours(error):
-            await _answer_cancelled(exchange)
-            raise
-        exchange.failed = True
-        log = partial(logs.log_app_error, head.method, exchange.path, error)
-        exchange.context.run(log)
-    finally:
-        exchange.coroutine = None
-        if exchange.lingers:
-            service.lingering.discard(exchange)
-    if host.cancelled_by_application():
+        await _end_failed(service, exchange, error)
+    if exchange.lingers:
+        service.lingering.discard(exchange)
+    if host.cancelling():
         await host.absorb_cancellation()
+
+
+async def _end_failed(service: Service, exchange: Exchange, error: BaseException) -> None:
+    """The application raised. Raises the error again if it is our own cancellation."""
+    if service.is_ours(error):
+        service.lingering.discard(exchange)
+        await _answer_cancelled(exchange)
+        raise error
+    exchange.failed = True
+    exchange.context.run(logs.log_app_error, exchange.head.method, exchange.path, error)
 
 
 async def _answer_cancelled(exchange: Exchange) -> None:

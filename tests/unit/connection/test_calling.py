@@ -30,6 +30,7 @@ class Exchange:
     """What `call_app` needs of an exchange, with a count of the suspensions that it was told of."""
 
     def __init__(self) -> None:
+        self.context = copy_context()
         self.coroutine: Any = None
         self.stepping = False
         self.suspensions = 0
@@ -47,7 +48,7 @@ class Exchange:
 
 async def call(app: Callable[..., Awaitable[None]]) -> Exchange:
     exchange = Exchange()
-    await call_app(app, {"type": "http"}, exchange, copy_context(), host_task())
+    await call_app(app, {"type": "http"}, exchange, host_task())
     assert not exchange.stepping
     return exchange
 
@@ -232,7 +233,7 @@ async def test_an_error_leaves_no_cycle_behind() -> None:
         gone.append(weakref.ref(local))
         exchange = Exchange()
         try:
-            await call_app(app, {"local": local}, exchange, copy_context(), host_task())
+            await call_app(app, {"local": local}, exchange, host_task())
         except ValueError:
             pass
 

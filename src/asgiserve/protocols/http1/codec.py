@@ -162,6 +162,11 @@ class Http1Codec:
         self._empty_lines = 0
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing is held: the same as `buffered == 0`, for less."""
+        return not self._buffer.data
+
+    @property
     def buffered(self) -> int:
         """How many bytes are held that no event has consumed."""
         return len(self._buffer)

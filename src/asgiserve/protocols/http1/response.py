@@ -24,21 +24,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from asgiserve.errors import LocalProtocolError
-from asgiserve.protocols.http1.grammar import OWS
-from asgiserve.protocols.http1.response_fields import (
-    RENDERED,
-    ResponseFieldKind,
-    kind_of,
-    render_field,
-    render_trailers,
-)
-from asgiserve.protocols.http1.status import status_line
+from asgiserve.protocols.http1.response_fields import render_trailers
+from asgiserve.protocols.http1.response_head import rendered_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asgiserve.events import RequestHead, ResponseHead
     from asgiserve.protocols.http1.response_fields import DefaultFields
+    from asgiserve.protocols.http1.response_head import RenderedHead
     from asgiserve.types import Header
 
 __all__ = ["ResponseWriter"]
@@ -64,27 +58,9 @@ class _Framing(Enum):
     CLOSE = "close"
 
 
-# Names of this module: reading an attribute of an Enum class costs as much as rendering a line.
+# Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
 _BEGUN, _BODY, _COMPLETE = _State.BEGUN, _State.BODY, _State.COMPLETE
 _NONE, _LENGTH, _CHUNKED, _CLOSE = _Framing.NONE, _Framing.LENGTH, _Framing.CHUNKED, _Framing.CLOSE
-_PLAIN, _REPEATING = ResponseFieldKind.PLAIN, ResponseFieldKind.REPEATING
-_CONTENT_LENGTH: Final = ResponseFieldKind.CONTENT_LENGTH
-
-
-class _Notes:
-    """What the application's less ordinary fields say beyond their lines."""
-
-    __slots__ = ("close", "date", "server", "upgrade")
-
-    def __init__(self) -> None:
-        self.close = False
-        self.upgrade = False
-        self.server = False
-        self.date = False
-
-
-_NO_NOTES: Final = _Notes()
-"""Of the ordinary response; never written to."""
 
 
 class ResponseWriter:
@@ -106,42 +82,21 @@ class ResponseWriter:
         self, request: RequestHead | None, head: ResponseHead, defaults: DefaultFields, date: bytes | None
     ) -> None:
         """Check and render the head, but for its connection field. Raises LocalProtocolError."""
-        status = head.status
-        # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx
-        # (RFC 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
-        if not 200 <= status <= 999:
-            raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
-        lines = [status_line(status)]
-        notes = _NO_NOTES
-        length: int | None = None
-        for field in head.headers:
-            line = RENDERED.get(field)
-            if line is None:
-                if field[0] == b"content-length" or (kind := kind_of(field[0])) is _CONTENT_LENGTH:
-                    length = _read_length(field, length)
-                    continue
-                if kind is _PLAIN or kind is _REPEATING:
-                    line = render_field(field, kind)
-                else:
-                    if notes is _NO_NOTES:
-                        notes = _Notes()
-                    line = _render_and_note(field, kind, status, notes)
-            lines.append(line)
-        framing = _frame(request, status, length)
+        known = rendered_head(head)
+        framing = _frame(request, head.status, known.length)
+        ordinary = not (known.server or known.date)
+        lines = [known.lines, defaults.block(date) if ordinary else _defaults_but(defaults, known, date)]
         if framing is _CHUNKED:
             lines.append(b"transfer-encoding: chunked\r\n")
-        elif length is not None and status != 204:
-            lines.append(b"content-length: %d\r\n" % length)
-        lines.append(defaults.block(date) if notes is _NO_NOTES else _defaults_but(defaults, notes, date))
         self._lines = lines
         self._framing = framing
-        self._left = length or 0
+        self._left = known.length or 0
         self._trailers_follow = head.trailers and framing is _CHUNKED
         self._state = _BEGUN
-        self._upgrade = notes.upgrade
+        self._upgrade = known.upgrade
         self._version = "1.1" if request is None else request.http_version
         self.keep_alive = (
-            (request is None or request.keep_alive) and framing is not _CLOSE and not notes.close
+            (request is None or request.keep_alive) and framing is not _CLOSE and not known.close
         )
         """Whether the connection may go on when this response is complete."""
 
@@ -232,40 +187,10 @@ def _frame(request: RequestHead | None, status: int, length: int | None) -> _Fra
     return _CHUNKED
 
 
-def _defaults_but(defaults: DefaultFields, notes: _Notes, date: bytes | None) -> bytes:
+def _defaults_but(defaults: DefaultFields, known: RenderedHead, date: bytes | None) -> bytes:
     """The default lines, without those that the application sends itself."""
-    server = b"" if notes.server else defaults.server
-    return server + (b"" if notes.date else defaults.date_line(date)) + defaults.plain
-
-
-def _render_and_note(field: Header, kind: ResponseFieldKind, status: int, notes: _Notes) -> bytes:
-    """The line of a field that concerns the server; empty if it is not sent as it is. Raises
-    LocalProtocolError."""
-    match kind:
-        case ResponseFieldKind.SERVER:
-            notes.server = True
-            return render_field(field, kind)
-        case ResponseFieldKind.DATE:
-            notes.date = True
-            return render_field(field, kind)
-        case ResponseFieldKind.UPGRADE if status == 426:
-            notes.upgrade = True
-            return render_field(field, kind)
-        case ResponseFieldKind.CONNECTION:
-            options = field[1].lower().split(b",")
-            notes.close = notes.close or any(option.strip(OWS) == b"close" for option in options)
-            return b""
-        case _:
-            return b""
-
-
-def _read_length(field: Header, known: int | None) -> int:
-    name, value = field
-    if known is not None:
-        raise LocalProtocolError(f"response field {name!r}: is there twice")
-    if not value.isdigit() or len(value) > 19:
-        raise LocalProtocolError(f"response field {name!r}: must be a number of 1 to 19 digits")
-    return int(value)
+    server = b"" if known.server else defaults.server
+    return server + (b"" if known.date else defaults.date_line(date)) + defaults.plain
 
 
 def _chunk(data: bytes, *, last: bool) -> tuple[bytes, ...]:

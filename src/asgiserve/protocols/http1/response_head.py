@@ -1,0 +1,108 @@
+"""A response's head as the application gave it: checked and rendered, and remembered where heads repeat.
+
+What lives here: what an application's status and fields say, whichever request they answer. What depends on the
+request, how the body is delimited and whether the connection goes on, is the response writer's, who calls this.
+
+Applications send the same few heads without end. A head of which nothing is a secret is rendered once and then
+found by its value: within fixed bounds, and when full it learns nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from asgiserve.errors import LocalProtocolError
+from asgiserve.protocols.http1.grammar import OWS
+from asgiserve.protocols.http1.response_fields import RENDERED, ResponseFieldKind, kind_of, render_field
+from asgiserve.protocols.http1.status import status_line
+
+if TYPE_CHECKING:
+    from asgiserve.events import ResponseHead
+    from asgiserve.types import Header
+
+__all__ = ["RenderedHead", "rendered_head"]
+
+_MAX_REMEMBERED: Final = 512
+_MAX_REMEMBERED_LENGTH: Final = 512
+"""Heads, and bytes of each: a quarter of a megabyte at the most."""
+
+
+class RenderedHead:
+    """The status line and the application's own fields, and what the fields mean to the server."""
+
+    __slots__ = ("close", "date", "length", "lines", "server", "upgrade")
+
+    def __init__(self) -> None:
+        self.lines = b""
+        self.length: int | None = None
+        """What Content-Length says; None without one."""
+        self.close = False
+        """`Connection: close` is among the fields."""
+        self.upgrade = False
+        """An `Upgrade` is, which only a 426 may have."""
+        self.server = False
+        self.date = False
+        """The field is the application's own, and takes the place of the server's."""
+
+
+def rendered_head(head: ResponseHead) -> RenderedHead:
+    """The head, rendered. Raises LocalProtocolError, whose text says what is wrong with which field or status."""
+    return _remembered.get((head.status, *head.headers)) or _render(head)
+
+
+_remembered: Final[dict[tuple[int | Header, ...], RenderedHead]] = {}
+
+
+def _render(head: ResponseHead) -> RenderedHead:
+    status = head.status
+    # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx (RFC
+    # 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
+    if not 200 <= status <= 999:
+        raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
+    rendered = RenderedHead()
+    lines = [status_line(status)]
+    secrets = False
+    for field in head.headers:
+        kind = kind_of(field[0])
+        if kind is ResponseFieldKind.CONTENT_LENGTH:
+            rendered.length = length = _read_length(field, rendered.length)
+            if status != 204:  # RFC 9110 8.6: a 204 has none
+                lines.append(b"content-length: %d\r\n" % length)
+        elif kind is ResponseFieldKind.PLAIN or kind is ResponseFieldKind.REPEATING:
+            secrets = secrets or kind is ResponseFieldKind.PLAIN
+            lines.append(RENDERED.get(field) or render_field(field, kind))
+        else:
+            lines.append(_render_and_note(field, kind, status, rendered))
+    rendered.lines = b"".join(lines)
+    if not secrets and len(rendered.lines) <= _MAX_REMEMBERED_LENGTH and len(_remembered) < _MAX_REMEMBERED:
+        _remembered[(status, *head.headers)] = rendered
+    return rendered
+
+
+def _render_and_note(field: Header, kind: ResponseFieldKind, status: int, rendered: RenderedHead) -> bytes:
+    """The line of a field that concerns the server; empty if it is not sent as it is."""
+    match kind:
+        case ResponseFieldKind.SERVER:
+            rendered.server = True
+            return render_field(field, kind)
+        case ResponseFieldKind.DATE:
+            rendered.date = True
+            return render_field(field, kind)
+        case ResponseFieldKind.UPGRADE if status == 426:
+            rendered.upgrade = True
+            return render_field(field, kind)
+        case ResponseFieldKind.CONNECTION:
+            options = field[1].lower().split(b",")
+            rendered.close = rendered.close or any(option.strip(OWS) == b"close" for option in options)
+            return b""
+        case _:
+            return b""
+
+
+def _read_length(field: Header, known: int | None) -> int:
+    name, value = field
+    if known is not None:
+        raise LocalProtocolError(f"response field {name!r}: is there twice")
+    if not value.isdigit() or len(value) > 19:
+        raise LocalProtocolError(f"response field {name!r}: must be a number of 1 to 19 digits")
+    return int(value)

@@ -1,0 +1,233 @@
+"""`receive_head` gives what `receive_data` and `next_head` give, whichever way it goes, and goes the short way
+only with what is ordinary. Heads that no table lists: test_http1_property.py.
+
+`the_steps` walks each wire by every way, with the cache of lines cold and warm, and compares all steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from asgiserve.config import Limits
+from asgiserve.events import RequestHead
+from asgiserve.protocols.http1 import Http1Codec
+from tests.support.wire import (
+    chunked,
+    every_split,
+    lines_known_from,
+    request,
+    the_steps,
+)
+from tests.unit.protocols.bad_requests import (
+    BODY_LIMITS,
+    CHUNKS,
+    FIELDS,
+    HOSTS,
+    LIMITS,
+    REQUEST_LINES,
+    SMALL,
+    TINY,
+)
+from tests.unit.protocols.good_requests import BODIES, HEADS
+
+if TYPE_CHECKING:
+    from asgiserve.protocols.http1.fields import FieldLines
+
+BROWSER = request(
+    b"Connection: keep-alive",
+    b"Cache-Control: max-age=0",
+    b'sec-ch-ua: "Chromium";v="130"',
+    b"Upgrade-Insecure-Requests: 1",
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64)",
+    b"Accept: text/html,*/*;q=0.8",
+    b"Sec-Fetch-Mode: navigate",
+    b"Accept-Encoding: gzip, deflate",
+    b"Accept-Language: en",
+    host=b"localhost:8000",
+)
+
+ORDINARY = [
+    request(),
+    request(host=b""),
+    request(host=b"[::1]:80"),
+    request().replace(b"Host: h", b"host:h"),
+    request(line=b"GET /a%20b?x=1?y HTTP/1.1"),
+    request(line=b"GET /? HTTP/1.1"),
+    request(line=b'OPTIONS //a/../b;c|{}"<> HTTP/1.1'),
+    request(line=b"POST / HTTP/1.1"),
+    request(b"Connection: keep-alive"),
+    request(b"Connection: keep-alive", b"connection:keep-alive"),
+    request(b"Accept: a", b"Accept: a", b"User-Agent: \xff"),
+    BROWSER,
+]
+
+NOT_ORDINARY = [
+    request(line=b"GET / HTTP/1.0"),
+    request(b"Connection: keep-alive", line=b"GET / HTTP/1.0"),
+    request(b"Connection: Keep-Alive", line=b"GET / HTTP/1.0"),
+    request(b"Connection: keep-alive", line=b"GET / HTTP/1.0", host=None),
+    request(b"Connection: Keep-Alive"),
+    request(b"Connection: close"),
+    request(b"Connection: keep-alive, close"),
+    request(b"Connection: keep-alive", b"Connection: close"),
+    request(b"Connection: upgrade", b"Upgrade: websocket"),
+    request(b"Content-Length: 0"),
+    request(b"Content-Length: 5", line=b"POST / HTTP/1.1"),
+    chunked(b""),
+    request(b"Expect: 100-continue"),
+    request(b"Cookie: a=b"),
+    request(b"Sec-WebSocket-Key: abc="),
+    request(b"Host: h", host=None).replace(b"Host", b"Accept: a\r\nHost"),
+    request(b"Connection: keep-alive", b"Host: h", host=None),
+    request(line=b"GET http://h/ HTTP/1.1"),
+    request(line=b"OPTIONS * HTTP/1.1"),
+    request(line=b"get / HTTP/1.1"),
+    request(line=b"TRACE / HTTP/1.1"),
+    request(line=b"M-SEARCH / HTTP/1.1"),
+    b"\r\n" + request(),
+    request() + b"G",
+    request() + request(),
+    request() + b"\r\n\r\n",
+]
+
+REFUSED = [
+    *(request(line=line) for line in REQUEST_LINES),
+    *(line + b"\r\n\r\n" for line in REQUEST_LINES),
+    *map(request, FIELDS),
+    *(request(host=host) for host in HOSTS),
+    *map(chunked, CHUNKS),
+    request(host=None),
+    request(b"Accept: a", host=None),
+    request(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.0"),
+    b"GET / HTTP/1.1\nHost: h\n\n",
+    b"GET / HTTP/1.1\r\nHost: h\n\n",
+]
+
+BEHIND = [b"\r", b"\r\n", b"\r\n\r\n", b"GE", b"\x00", request(b"Connection: close"), request(b"A : b")]
+
+
+@pytest.fixture(scope="module")
+def known() -> FieldLines:
+    """A cache that has seen every request of the tables."""
+    return lines_known_from(*ORDINARY, *NOT_ORDINARY, *HEADS, *BODIES, *REFUSED)
+
+
+@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY, *HEADS, *BODIES])
+def test_a_good_request_is_read_alike_in_one_call_and_in_two(wire: bytes, known: FieldLines) -> None:
+    for pieces in every_split(wire):
+        walk = the_steps(pieces, known=known)
+        assert any(isinstance(step.gave, RequestHead) for step in walk)
+
+
+@pytest.mark.parametrize("wire", REFUSED)
+def test_a_bad_request_is_refused_alike_in_one_call_and_in_two(wire: bytes, known: FieldLines) -> None:
+    for pieces in every_split(wire):
+        assert isinstance(the_steps(pieces, known=known)[-1].gave, tuple)
+
+
+@pytest.mark.parametrize("limits", [TINY, SMALL], ids=["tiny", "small"])
+@pytest.mark.parametrize("wire", [*LIMITS, *map(chunked, BODY_LIMITS), *ORDINARY[:9]])
+def test_limits_are_met_alike_in_one_call_and_in_two(wire: bytes, limits: Limits, known: FieldLines) -> None:
+    pieces = [wire[index : index + 50] for index in range(0, len(wire), 50)]
+    assert the_steps([wire], limits=limits, known=known)
+    assert the_steps(pieces, limits=limits, known=known)
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY[:9]])
+def test_bytes_behind_a_head_are_read_alike_in_one_call_and_in_two(
+    wire: bytes, behind: bytes, known: FieldLines
+) -> None:
+    data = wire + behind
+    for cut in (len(data), len(wire) - 2, len(wire) - 1, len(wire), len(wire) + 1):
+        assert the_steps([data[:cut], data[cut:]], known=known)[0].gave is not None
+
+
+@pytest.mark.parametrize("wire", [*ORDINARY[:4], *NOT_ORDINARY[:4], *map(request, [b"A : b", b"Host: h"])])
+def test_requests_that_follow_each_other_are_read_alike_in_one_call_and_in_two(
+    wire: bytes, known: FieldLines
+) -> None:
+    # Behind every request of a kind: after a refusal the same refusal, whatever comes.
+    walk = the_steps([BROWSER, wire, b"\r\n", wire, BROWSER, BROWSER[:9], BROWSER[9:]], known=known)
+    assert isinstance(walk[0].gave, RequestHead)
+    assert len({step.gave for step in walk if isinstance(step.gave, tuple)}) <= 1
+
+
+def way_of(codec_of: FieldLines, wire: bytes, *, limits: Limits | None = None, engine: str = "auto") -> str:
+    """Which way a head goes. Only the short way finds the Host line in `hosts`."""
+    marked = b"host", b"found by the short way"
+    for line in codec_of.hosts:
+        codec_of.hosts[line] = marked
+    head = Http1Codec(limits or Limits(), engine=engine, field_lines=codec_of).receive_head(wire)
+    assert isinstance(head, RequestHead)
+    return "short" if marked in head.headers else "long"
+
+
+@pytest.mark.parametrize("wire", ORDINARY)
+def test_an_ordinary_head_goes_the_short_way_when_its_lines_are_known(wire: bytes) -> None:
+    lines = lines_known_from()
+    assert way_of(lines, wire) == "long"
+    assert way_of(lines, wire) == "short"
+    assert way_of(lines, wire, engine="h11") == "long"
+
+
+@pytest.mark.parametrize("wire", NOT_ORDINARY)
+def test_any_other_head_never_goes_the_short_way(wire: bytes) -> None:
+    lines = lines_known_from(wire, BROWSER, request(b"Connection: keep-alive"))
+    assert way_of(lines, wire) == "long"
+    assert way_of(lines, wire) == "long"
+
+
+def test_a_known_host_hides_no_second_one() -> None:
+    lines = lines_known_from(request(), request(host=b"other"), request(b"Accept: a"))
+    for fields in ([b"Host: h"], [b"Host: other"], [b"Accept: a", b"Host: h"], [b"host: h"]):
+        (step,) = the_steps([request(*fields)], known=lines)
+        assert step.gave == (400, "the request has more than one Host field")
+
+
+def test_known_lines_without_a_host_are_refused() -> None:
+    lines = lines_known_from(BROWSER)
+    wire = BROWSER.replace(b"Host: localhost:8000\r\n", b"")
+    assert the_steps([wire], known=lines)[0].gave == (400, "the request has no Host field")
+    assert the_steps([b"GET / HTTP/1.1\r\n\r\n"], known=lines)[0].gave == (
+        400,
+        "the request has no Host field",
+    )
+
+
+def test_a_trailer_teaches_nothing_that_a_head_may_not_have() -> None:
+    lines = lines_known_from(chunked(b"0\r\nHost: a\r\n\r\n"), chunked(b"0\r\nAccept: a\r\n\r\n"))
+    (step,) = the_steps([request(b"Accept: a", b"Host: a")], known=lines)
+    assert step.gave == (400, "the request has more than one Host field")
+
+
+def size_limits(wire: bytes) -> dict[str, int]:
+    """The limits that this request just keeps."""
+    line, *fields = wire[:-4].split(b"\r\n")
+    return {"request_line": len(line), "request_head": len(wire), "request_fields": len(fields)}
+
+
+@pytest.mark.parametrize("wire", ORDINARY)
+def test_the_short_way_keeps_the_limits(wire: bytes, known: FieldLines) -> None:
+    exact = size_limits(wire)
+    the_steps([wire], limits=Limits(**exact), known=known)
+    assert way_of(lines_known_from(wire), wire, limits=Limits(**exact)) == "short"
+    for name, status in (("request_line", 414), ("request_head", 431), ("request_fields", 431)):
+        below = Limits(**{**exact, name: exact[name] - 1})
+        for pieces in every_split(wire):
+            gave = the_steps(pieces, limits=below, known=known)[-1].gave
+            assert isinstance(gave, tuple)
+            assert gave[0] == status
+
+
+@pytest.mark.parametrize("place", [b"GET /", b"GET /?", b"GET ", b"", b"GET", b"GET / HTTP/1.1"])
+def test_every_byte_in_a_request_line_is_read_alike_in_one_call_and_in_two(place: bytes) -> None:
+    ordinary = request()
+    line = b"GET / HTTP/1.1"
+    rest = line.removeprefix(place.removesuffix(b"?"))
+    lines = lines_known_from(ordinary)
+    for value in range(256):
+        wire = ordinary.replace(line, place + bytes([value]) + rest)
+        assert len(the_steps([wire], known=lines)) >= 1
