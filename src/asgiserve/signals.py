@@ -46,8 +46,8 @@ async def serve_until_signalled(
 
 
 async def _serve(app: ASGIApplication, settings: Settings, watch: _Watch) -> None:
-    async with anyio.create_task_group() as group:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async with anyio.create_task_group() as group:
             watch.everything = group.cancel_scope
             group.start_soon(watch.run, received)
             await serve_with(app, settings, task_status=watch, unstoppable=_leave)

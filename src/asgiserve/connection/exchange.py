@@ -11,6 +11,7 @@ touches the stream again: it belongs to the next exchange.
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -241,7 +242,10 @@ class Exchange:
             await reading.take()
         else:
             # Nothing of a body is taken inside a cancelled scope: Starlette's is_disconnected() calls
-            # receive() in one, and would throw the message away.
+            # receive() in one, and would throw the message away. That the peer has left may be told there:
+            # it takes nothing of the body.
+            if anyio.current_effective_deadline() == -math.inf and connection.stream.peer_closed():
+                return {"type": "http.disconnect"}
             await checkpoint_if_cancelled()
             reading.taken = True
         try:

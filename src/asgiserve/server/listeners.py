@@ -77,10 +77,10 @@ class SocketListener:
 
     def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
         try:
-            accepted, _ = self._bound.socket.accept()
+            accepted, peer = self._bound.socket.accept()
         except BlockingIOError:
             return None
-        return partial(open_stream, accepted)
+        return partial(open_stream, accepted, peer)
 
     async def wait(self) -> None:
         await anyio.wait_readable(self._bound.socket)

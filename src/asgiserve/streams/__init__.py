@@ -14,7 +14,7 @@ knows HTTP.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiserve.backend import current_backend
 from asgiserve.streams.asyncio_stream import open_asyncio_stream
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["Stream", "TlsStream", "handshake", "open_stream"]
 
 
-async def open_stream(sock: socket.socket) -> Stream:
+async def open_stream(sock: socket.socket, peer: Any = None) -> Stream:
     """Make a stream of a connected socket, which is the stream's from here on: on failure it is closed."""
     try:
         prepare(sock)
         if current_backend() == "trio":
-            return TrioStream(sock)
-        return await open_asyncio_stream(sock)
+            return TrioStream(sock, peer)
+        return await open_asyncio_stream(sock, peer)
     except BaseException:
         sock.close()
         raise

@@ -21,7 +21,7 @@ and `connection_lost` follows in the loop's next turn.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from anyio import BusyResourceError, CancelScope, WouldBlock
 
@@ -38,10 +38,10 @@ HIGH_WATER: Final = 65536
 """Unread bytes beyond which reading pauses; it resumes at half of it."""
 
 
-async def open_asyncio_stream(sock: socket.socket) -> AsyncioStream:
+async def open_asyncio_stream(sock: socket.socket, peer: Any = None) -> AsyncioStream:
     """Make a stream of an accepted, connected, non-blocking socket."""
     loop = asyncio.get_running_loop()
-    _, stream = await loop.connect_accepted_socket(lambda: AsyncioStream(sock, loop), sock)
+    _, stream = await loop.connect_accepted_socket(lambda: AsyncioStream(sock, loop, peer), sock)
     return stream
 
 
@@ -62,8 +62,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     _transport: asyncio.Transport  # given by `connection_made`, before anyone else sees the stream
 
-    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, peer: Any) -> None:
+        super().__init__(sock, peer)
         self._loop = loop
         self._unread: bytes | bytearray = b""
         self._reading_paused = False

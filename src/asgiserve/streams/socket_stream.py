@@ -30,10 +30,11 @@ _LINGER_ON_FOR_NO_TIME: Final = struct.pack("hh" if sys.platform == "win32" else
 class SocketStream(Stream):
     """The part of a socket's stream that needs no event loop."""
 
-    __slots__ = ("_rest", "_sock")
+    __slots__ = ("_peer", "_rest", "_sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, peer: Any = None) -> None:
         super().__init__()
+        self._peer = peer
         self._sock = sock
         self._rest: memoryview | None = None
         """What `send_nowait` has left for `flush`."""
@@ -80,7 +81,7 @@ class SocketStream(Stream):
         if sock.family in _IP_FAMILIES:
             attributes[SocketAttribute.local_port] = lambda: sock.getsockname()[1]
         try:
-            peer = _address(sock.getpeername())
+            peer = _address(sock.getpeername() if self._peer is None else self._peer)
         except OSError:
             return attributes
         attributes[SocketAttribute.remote_address] = lambda: peer

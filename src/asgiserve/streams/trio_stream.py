@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from typing import Any
 
 import trio
 from anyio import BusyResourceError, WouldBlock
@@ -37,8 +38,8 @@ class TrioStream(SocketStream):
 
     __slots__ = ("_fd", "_more_expected", "_receive_waits", "_send_waits")
 
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: socket.socket, peer: Any = None) -> None:
+        super().__init__(sock, peer)
         self._fd = sock.fileno()
         self._more_expected = False
         self._receive_waits = False

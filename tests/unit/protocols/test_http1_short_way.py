@@ -1,5 +1,5 @@
-"""`receive_head` gives what `receive_data` and `next_head` give, whichever way it goes, and goes the short way
-only with what is ordinary. Heads that no table lists: test_http1_property.py.
+"""`receive_head` gives what `receive_data` and `next_head` give, whichever way it goes, and goes the short
+way only with what is ordinary. Heads that no table lists: test_http1_property.py.
 
 `the_steps` walks each wire by every way, with the cache of lines cold and warm, and compares all steps.
 """
@@ -14,8 +14,11 @@ from asgiserve.config import Limits
 from asgiserve.events import RequestHead
 from asgiserve.protocols.http1 import Http1Codec
 from tests.support.wire import (
+    ENGINES,
     chunked,
     every_split,
+    in_one_call,
+    in_two_calls,
     lines_known_from,
     request,
     the_steps,
@@ -34,6 +37,7 @@ from tests.unit.protocols.good_requests import BODIES, HEADS
 
 if TYPE_CHECKING:
     from asgiserve.protocols.http1.fields import FieldLines
+    from tests.support.wire import HeadVerb
 
 BROWSER = request(
     b"Connection: keep-alive",
@@ -189,12 +193,9 @@ def test_a_known_host_hides_no_second_one() -> None:
 
 def test_known_lines_without_a_host_are_refused() -> None:
     lines = lines_known_from(BROWSER)
-    wire = BROWSER.replace(b"Host: localhost:8000\r\n", b"")
-    assert the_steps([wire], known=lines)[0].gave == (400, "the request has no Host field")
-    assert the_steps([b"GET / HTTP/1.1\r\n\r\n"], known=lines)[0].gave == (
-        400,
-        "the request has no Host field",
-    )
+    for wire in (BROWSER.replace(b"Host: localhost:8000\r\n", b""), request(host=None)):
+        (step,) = the_steps([wire], known=lines)
+        assert step.gave == (400, "the request has no Host field")
 
 
 def test_a_trailer_teaches_nothing_that_a_head_may_not_have() -> None:
@@ -203,31 +204,51 @@ def test_a_trailer_teaches_nothing_that_a_head_may_not_have() -> None:
     assert step.gave == (400, "the request has more than one Host field")
 
 
-def size_limits(wire: bytes) -> dict[str, int]:
-    """The limits that this request just keeps."""
+def exact_limits(wire: bytes) -> dict[str, int]:
+    """The limits that this head just keeps."""
     line, *fields = wire[:-4].split(b"\r\n")
     return {"request_line": len(line), "request_head": len(wire), "request_fields": len(fields)}
 
 
 @pytest.mark.parametrize("wire", ORDINARY)
-def test_the_short_way_keeps_the_limits(wire: bytes, known: FieldLines) -> None:
-    exact = size_limits(wire)
-    the_steps([wire], limits=Limits(**exact), known=known)
-    assert way_of(lines_known_from(wire), wire, limits=Limits(**exact)) == "short"
-    for name, status in (("request_line", 414), ("request_head", 431), ("request_fields", 431)):
-        below = Limits(**{**exact, name: exact[name] - 1})
-        for pieces in every_split(wire):
-            gave = the_steps(pieces, limits=below, known=known)[-1].gave
-            assert isinstance(gave, tuple)
-            assert gave[0] == status
+def test_the_short_way_is_open_up_to_the_limits(wire: bytes) -> None:
+    limits = Limits(**exact_limits(wire))
+    assert the_steps([wire], limits=limits)[0].gave == the_steps([wire])[0].gave
+    assert way_of(lines_known_from(wire), wire, limits=limits) == "short"
 
 
-@pytest.mark.parametrize("place", [b"GET /", b"GET /?", b"GET ", b"", b"GET", b"GET / HTTP/1.1"])
-def test_every_byte_in_a_request_line_is_read_alike_in_one_call_and_in_two(place: bytes) -> None:
-    ordinary = request()
-    line = b"GET / HTTP/1.1"
-    rest = line.removeprefix(place.removesuffix(b"?"))
-    lines = lines_known_from(ordinary)
-    for value in range(256):
-        wire = ordinary.replace(line, place + bytes([value]) + rest)
-        assert len(the_steps([wire], known=lines)) >= 1
+BEYOND = [("request_line", 414, wire) for wire in ORDINARY]
+BEYOND += [("request_head", 431, wire) for wire in ORDINARY]
+BEYOND += [("request_fields", 431, wire) for wire in ORDINARY if exact_limits(wire)["request_fields"] > 1]
+
+
+@pytest.mark.parametrize(("name", "status", "wire"), BEYOND)
+def test_one_beyond_a_limit_is_refused_however_well_its_lines_are_known(
+    name: str, status: int, wire: bytes, known: FieldLines
+) -> None:
+    limits = Limits(**{name: exact_limits(wire)[name] - 1})
+    for pieces in every_split(wire):
+        gave = the_steps(pieces, limits=limits, known=known)[-1].gave
+        assert isinstance(gave, tuple)
+        assert gave[0] == status
+
+
+@pytest.mark.parametrize("before", [b"", b"G", b"GET", b"GET ", b"GET /", b"GET /?", b"GET / HTTP/1."])
+def test_every_byte_in_a_request_line_is_read_alike_in_one_call_and_in_two(before: bytes) -> None:
+    after = b"GET / HTTP/1.1".removeprefix(before.removesuffix(b"?"))
+    lines = lines_known_from(request())
+    walks = [the_steps([request(line=before + bytes([value]) + after)], known=lines) for value in range(256)]
+    assert any(isinstance(walk[0].gave, RequestHead) for walk in walks)
+    assert any(isinstance(walk[0].gave, tuple) for walk in walks)
+
+
+@pytest.mark.parametrize("in_turn", [in_one_call, in_two_calls])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_head_out_of_turn_is_a_bug_of_the_caller_and_loses_no_byte(engine: str, in_turn: HeadVerb) -> None:
+    codec = Http1Codec(Limits(), engine=engine, field_lines=lines_known_from(request()))
+    in_turn(codec, request())
+    with pytest.raises(RuntimeError, match="COMPLETE"):
+        in_turn(codec, request())
+    assert codec.unread() == request()
+    codec.next_request()
+    assert isinstance(in_turn(codec, b""), RequestHead)
