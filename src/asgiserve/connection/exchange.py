@@ -10,7 +10,6 @@ touches the stream again: it belongs to the next exchange.
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +17,11 @@ import anyio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from asgiserve import logs
 from asgiserve.asgi.http import COMPLETE, EarlyHint, ResponseMessages, Trailers
 from asgiserve.backend import ki_protected
+from asgiserve.connection.access import log_access
 from asgiserve.connection.deadlines import TICK, Reason
+from asgiserve.connection.over import Over
 from asgiserve.errors import LocalProtocolError, RemoteProtocolError
 from asgiserve.events import BodyChunk, NeedData, RequestHead, ResponseHead
 from asgiserve.protocols.http1 import ResponseWriter, error_response, informational
@@ -43,21 +43,7 @@ _JOINED: Final = 65_536
 _CONTINUE: Final = informational(100, ())
 
 
-class Over(enum.Enum):
-    """Why an exchange has nothing more to give to the application."""
-
-    ENDED = "the exchange has ended"
-    PEER_LEFT = "the peer has closed or lost the connection"
-    TIMED_OUT = "the peer took too long"
-    OVERRAN = "the request took too long as a whole"
-    REFUSED = "the request's body broke a rule"
-    NOTICE = "the server is stopping"
-
-
 _ENDED: Final = Over.ENDED  # until py3.12, reading a member of an Enum class costs ten times as much
-
-# What the access log says of an exchange that ended before its response: nginx's 499 for a peer that left.
-_STATUS_OF_LOSS: Final = {Over.PEER_LEFT: 499, Over.TIMED_OUT: 408, Over.OVERRAN: 504}
 
 
 class Exchange:
@@ -93,17 +79,17 @@ class Exchange:
     _disconnects = 0
     _flush_armed = False
     _receiving: anyio.CancelScope | None = None
-    _started_at = 0.0
+    started_at = 0.0
     _trailers: Sequence[Header] = ()
 
     def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
         service = connection.service
         self.head = head
         self.context = service.context.copy()
-        self._connection = connection
+        self.connection = connection
         self._messages = ResponseMessages()
         if service.access_log:
-            self._started_at = service.clock()
+            self.started_at = service.clock()
 
     # --- what the application calls ---
 
@@ -111,7 +97,7 @@ class Exchange:
         """ASGI's `receive()`. What is ready is returned without a checkpoint."""
         if self.over is not None:
             return await self._disconnected()
-        if not self._connection.codec.body_complete:
+        if not self.connection.codec.body_complete:
             return await self._receive_body()
         if not self._body_given:
             self._body_given = True
@@ -139,21 +125,21 @@ class Exchange:
     def enter(self) -> None:
         """Count for `limit_concurrency`, until the response is complete or the application has returned."""
         self._counted = True
-        self._connection.service.in_flight += 1
+        self.connection.service.in_flight += 1
 
     def leave(self) -> None:
         if self._counted:
             self._counted = False
-            self._connection.service.in_flight -= 1
+            self.connection.service.in_flight -= 1
 
     def suspended(self) -> None:
         """The application's own coroutine has suspended."""
         if self.completed:
             if not self.lingers:
                 self.lingers = True
-                self._connection.service.lingering.add(self)
+                self.connection.service.lingering.add(self)
                 if self.returned is None:
-                    self._connection.hand_over(self)
+                    self.connection.hand_over(self)
                 else:
                     self.returned.set()
         elif self.held:
@@ -170,7 +156,7 @@ class Exchange:
         """Take the stream back: from here on, neither `receive()` nor `send()` of this exchange touch it."""
         self.end(Over.ENDED)
         self._messages.end()
-        reading = self._connection.reading
+        reading = self.connection.reading
         if reading.taken:
             await reading.take()
             reading.free()
@@ -186,7 +172,7 @@ class Exchange:
         self.held = False
         self._messages.end()
         self.status = status
-        service = self._connection.service
+        service = self.connection.service
         self.head_sent = True
         await self._write(
             error_response(
@@ -209,34 +195,10 @@ class Exchange:
         """Whether closing alone would make an incomplete response look complete (RFC 9112 8)."""
         return self.writer is not None and self.writer.ends_with_connection
 
-    def log_access(self) -> None:
-        """Write the exchange's line, in the exchange's own context."""
-        if not self._connection.service.access_log:
-            return
-        if self._connection.broken or not self.completed:
-            self.status = self.status if self.over is None else _STATUS_OF_LOSS.get(self.over, self.status)
-        if self.stepping:
-            logs.log_access(self._access_record())  # inside that context already
-        else:
-            self.context.run(logs.log_access, self._access_record())
-
-    def _access_record(self) -> logs.AccessRecord:
-        connection, head = self._connection, self.head
-        target = head.raw_path + b"?" + head.query if head.query else head.raw_path
-        return logs.AccessRecord(
-            connection.client_name,
-            head.method,
-            target.decode("ascii"),
-            head.http_version,
-            self.status,
-            self.body_bytes,
-            connection.service.clock() - self._started_at,
-        )
-
     # --- the request's side ---
 
     async def _receive_body(self) -> Message:
-        connection = self._connection
+        connection = self.connection
         reading = connection.reading
         if reading.taken:
             await reading.take()
@@ -266,7 +228,7 @@ class Exchange:
         return await self.receive()
 
     async def _receive_disconnect(self) -> Message:
-        connection = self._connection
+        connection = self.connection
         if connection.stream.peer_closed():
             self.over = Over.PEER_LEFT
             return await self._disconnected()
@@ -283,7 +245,7 @@ class Exchange:
 
     async def _read_more(self, reason: Reason | None, seconds: float) -> None:
         """Feed the codec once. The wait is a scope of its own, which `end` and `let_go` cancel."""
-        connection = self._connection
+        connection = self.connection
         data = b""
         with anyio.CancelScope() as self._receiving:
             if reason is not None:
@@ -301,7 +263,7 @@ class Exchange:
 
     async def _wait_without_reading(self) -> None:
         """The buffer is full: the watcher asks for the peer's FIN instead of a read that would find it."""
-        connection = self._connection
+        connection = self.connection
         connection.poll_soon()
         with anyio.CancelScope() as self._receiving:
             try:
@@ -315,7 +277,7 @@ class Exchange:
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """The body broke a rule of HTTP: answer at once, whatever the application may still want to say."""
         self.over = Over.REFUSED
-        self._connection.log_refusal(error)
+        self.connection.log_refusal(error)
         if not self.head_sent:
             await self.answer(error.status)
 
@@ -330,7 +292,7 @@ class Exchange:
 
     def _begin(self, event: ResponseHead) -> bool:
         """Check the response's head; whether it has to go out at once."""
-        service = self._connection.service
+        service = self.connection.service
         try:
             self.writer = writer = ResponseWriter(self.head, event, service.default_fields, service.date())
         except LocalProtocolError:
@@ -351,21 +313,21 @@ class Exchange:
         assert writer is not None
         if self.held:
             self.held = False
-            head = writer.head(close=self._connection.must_close())
+            head = writer.head(close=self.connection.must_close())
             buffers = writer.body(data, more)
             # Only now: had the body not fitted its length, nothing would be on the wire.
             self.head_sent = True
             self.may_go_on = writer.keep_alive
             self.body_bytes = len(data)
             if buffers and len(data) <= _JOINED:
-                await self._write(head + buffers[0])
+                buffers = (head + buffers[0],)
             else:
-                await self._write(head, *buffers)
+                buffers = (head, *buffers)
         else:
             buffers = writer.body(data, more)
             self.body_bytes += len(data)
-            if buffers:
-                await self._write(*buffers)
+        if buffers and not await self.connection.outlet.write(*buffers):
+            self._lost()
         if self._messages.state is COMPLETE:
             self._complete()
         elif more:
@@ -397,7 +359,7 @@ class Exchange:
 
     def _take_head(self) -> bytes:
         assert self.writer is not None
-        head = self.writer.head(close=self._connection.must_close())
+        head = self.writer.head(close=self.connection.must_close())
         self.held = False
         self.head_sent = True
         self.may_go_on = self.writer.keep_alive
@@ -407,62 +369,18 @@ class Exchange:
         # Once: an application that suspends again and again must not put it off for ever.
         if not self._flush_armed:
             self._flush_armed = True
-            connection = self._connection
+            connection = self.connection
             connection.deadlines.arm(Reason.FLUSH, connection.service.clock() + TICK)
 
     async def _write(self, *buffers: bytes) -> None:
-        """Hand bytes to the stream, one writer at a time; nothing happens if the peer is gone."""
-        connection = self._connection
-        writing = connection.writing
-        in_turn = writing.taken
-        if in_turn:
-            await self._wait_to_write()
-        try:
-            for buffer in buffers:
-                if connection.broken:
-                    break
-                if not connection.stream.send_nowait(buffer):
-                    # The kernel is full. Whoever else wants to write waits from here on.
-                    in_turn = writing.taken = True
-                    await self._flush_stream()
-        except (BrokenResourceError, ClosedResourceError):
+        if not await self.connection.outlet.write(*buffers):
             self._lost()
-        except BaseException:
-            connection.broken = True
-            raise
-        finally:
-            if in_turn:
-                writing.free()
-        if connection.broken:
-            await checkpoint()
-
-    async def _flush_stream(self) -> None:
-        """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow client
-        that makes progress is not a stalled one."""
-        connection = self._connection
-        deadlines, service = connection.deadlines, connection.service
-        try:
-            flushed = False
-            while not flushed:
-                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
-                flushed = await connection.stream.flush()
-        finally:
-            deadlines.disarm(Reason.WRITE)
-
-    async def _wait_to_write(self) -> None:
-        try:
-            await self._connection.writing.take()
-        except BaseException:
-            # The bytes are lost: what comes behind them would be read as if they had never been there.
-            self._connection.broken = True
-            raise
 
     def _lost(self) -> None:
         """Writing has failed: the peer is gone for good."""
-        self._connection.broken = True
-        if self.over is None or self.over is Over.NOTICE:
-            self.over = None
-            self.end(Over.PEER_LEFT)
+        if self.over is Over.NOTICE:
+            self.over = Over.PEER_LEFT  # it is not the notice that ended this
+        self.end(Over.PEER_LEFT)
 
     def _complete(self) -> None:
         """The kernel has the whole response, or the peer is gone and it never will."""
@@ -471,8 +389,8 @@ class Exchange:
             self.over = _ENDED
         if self._counted:
             self.leave()
-        if self._connection.service.access_log:
-            self.log_access()
+        if self.connection.service.access_log:
+            log_access(self)
         if self.coroutine is not None and not self.stepping:
             # A task of the application's has completed it, while the application itself is suspended.
             self.suspended()

@@ -26,9 +26,12 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.backend import host_task, ki_protected
+from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import TICK, Deadlines, Reason
-from asgiserve.connection.exchange import Exchange, Over
+from asgiserve.connection.exchange import Exchange
+from asgiserve.connection.outlet import Outlet
+from asgiserve.connection.over import Over
 from asgiserve.connection.turn import Turn
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, NeedData, RequestHead
@@ -83,16 +86,15 @@ class Http1Connection:
         "_leader",
         "_phase",
         "_scope",
-        "broken",
         "client_name",
         "codec",
         "deadlines",
         "exchange",
+        "outlet",
         "peer",
         "reading",
         "service",
         "stream",
-        "writing",
     )
 
     def __init__(self, service: Service, stream: Stream, peer: Peer) -> None:
@@ -103,9 +105,7 @@ class Http1Connection:
         self.codec = Http1Codec(service.limits, engine=service.http.http)
         self.deadlines: Deadlines = Deadlines(service.watcher)
         self.reading: Turn = Turn()
-        self.writing: Turn = Turn()
-        self.broken: bool = False
-        """Writing has failed: nothing more can reach the peer."""
+        self.outlet: Outlet = Outlet(stream, self.deadlines, service)
         self._phase: Phase = _OPENED
         self._close: Close = _AT_ONCE
         self.exchange: Exchange | None = None
@@ -215,11 +215,8 @@ class Http1Connection:
         self.deadlines.disarm_all()
         self.log_refusal(error)
         service = self.service
-        try:
-            with anyio.move_on_after(_REFUSAL_SECONDS):
-                await self.stream.send(error_response(error.status, service.default_fields, service.date()))
-        except (BrokenResourceError, ClosedResourceError):
-            self.broken = True
+        with anyio.move_on_after(_REFUSAL_SECONDS):
+            await self.outlet.write(error_response(error.status, service.default_fields, service.date()))
         self._close = _DRAIN
 
     def log_refusal(self, error: RemoteProtocolError) -> None:
@@ -235,7 +232,7 @@ class Http1Connection:
             and exchange.may_go_on
             and self.codec.body_complete
             and not self.reading.taken
-            and not self.broken
+            and not self.outlet.broken
         ):
             self.codec.next_request()
             return True
@@ -247,7 +244,7 @@ class Http1Connection:
         self.deadlines.disarm_all()
         if not exchange.completed:
             await self._complete(exchange)
-        if not (exchange.completed and exchange.may_go_on) or self.broken:
+        if not (exchange.completed and exchange.may_go_on) or self.outlet.broken:
             if self._close is _AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
                 self._close = _DRAIN
             return False
@@ -260,21 +257,21 @@ class Http1Connection:
         """The application has returned and its response is not complete: say so to whoever can hear it."""
         # Whoever was told that the peer has left, and returned, owes it nothing.
         owed = exchange.failed or exchange.over is not Over.PEER_LEFT
-        if owed and not exchange.head_sent and not self.broken:
+        if owed and not exchange.head_sent and not self.outlet.broken:
             if not exchange.failed and exchange.over is Over.ENDED:
                 logs.log_app_fault(exchange.head.method, exchange.path, "without starting a response")
             await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
             return
         if not exchange.failed and exchange.over is Over.ENDED:
             logs.log_app_fault(exchange.head.method, exchange.path, "without completing its response")
-        exchange.log_access()
+        log_access(exchange)
         self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
 
     async def _end(self) -> None:
         """Close, in the way that was found to fit."""
         self._phase = _RUNNING
         self.deadlines.disarm_all()
-        if self.broken:
+        if self.outlet.broken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
         if self._close is _DRAIN:
             await close_after_drain(self.stream)
@@ -295,7 +292,7 @@ class Http1Connection:
         elif exchange is None:
             return
         elif reason in (Reason.BODY, Reason.WRITE):
-            self.broken = True
+            self.outlet.broken = True
             exchange.end(Over.TIMED_OUT)
             self.stream.abort()
         elif reason is Reason.REQUEST and not exchange.completed:

@@ -15,9 +15,10 @@ import anyio
 from asgiserve import logs
 from asgiserve.asgi.scope import http_scope
 from asgiserve.backend import host_task, ki_protected
+from asgiserve.connection.access import log_access
 from asgiserve.connection.calling import call_app
 from asgiserve.connection.deadlines import TICK, Reason
-from asgiserve.connection.exchange import Over
+from asgiserve.connection.over import Over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,6 +130,6 @@ async def _answer_cancelled(exchange: Exchange) -> None:
     """
     if exchange.head_sent or exchange.completed or exchange.over is Over.PEER_LEFT:
         if not exchange.completed and (exchange.scope is None or not exchange.scope.cancel_called):
-            exchange.log_access()  # the whole connection is cancelled: nobody comes after us who would
+            log_access(exchange)  # the whole connection is cancelled: nobody comes after us who would
         return
     await exchange.answer(504 if exchange.over is Over.OVERRAN else 503)

@@ -1,4 +1,5 @@
-"""Whatever bytes come, however they are split: both engines agree, and only RemoteProtocolError comes out.
+"""Whatever bytes come, however they are split: both engines agree, and so do the short way and the long way;
+only RemoteProtocolError comes out.
 
 `read_wire` lets every other exception through, so that each example also shows that there is none.
 """
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asgiserve.config import Limits
-from tests.support.wire import ENGINES, bytewise, chunked, read_wire, request
+from asgiserve.protocols.http1.request_line import ORDINARY_LINE, read_request_line
+from tests.support.wire import ENGINES, bytewise, chunked, lines_known_from, read_wire, request, the_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +72,15 @@ PARTS = st.sampled_from(
 
 
 @st.composite
+def changed(draw: st.DrawFn, wire: bytes) -> bytes:
+    """The same with a line end, a separator or another part put in, or put over a byte or two."""
+    for _ in range(draw(st.integers(0, 2))):
+        place = draw(st.integers(0, len(wire)))
+        wire = wire[:place] + draw(PARTS) + wire[place + draw(st.integers(0, 2)) :]
+    return wire
+
+
+@st.composite
 def wires(draw: st.DrawFn) -> bytes:
     """Requests, mostly good, one behind the other, with bytes put in and taken out here and there."""
     wire = b""
@@ -78,10 +89,34 @@ def wires(draw: st.DrawFn) -> bytes:
         host = draw(st.sampled_from([b"h", b"h", None]))
         body = b"".join(draw(st.lists(PARTS, max_size=5)))
         wire += request(*fields, line=draw(LINES), host=host, body=body)
-    for _ in range(draw(st.integers(0, 2))):
-        place = draw(st.integers(0, len(wire)))
-        wire = wire[:place] + draw(PARTS) + wire[place + draw(st.integers(0, 2)) :]
-    return wire
+    return draw(changed(wire))
+
+
+# Lines that the cache remembers, and a few that it must tell apart from them.
+TARGETS = st.sampled_from([b"/", b"/a?b", b"//x?y?z", b"/%20?", b"/a#b", b"*", b"http://h/", b"a", b"/\xff"])
+METHODS = st.sampled_from([b"GET", b"POST", b"OPTIONS", b"HEAD", b"TRACE", b"get", b"CONNECT"])
+VERSIONS = st.sampled_from([b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2"])
+REPEATING = st.sampled_from(
+    [
+        b"Accept: */*",
+        b"User-Agent: \xff",
+        b"connection:keep-alive",
+        b"Connection: keep-alive",
+        b"Connection: keep-alive",
+        b"Connection: close",
+        b"Host: h",
+        b"Content-Length: 0",
+        b"Cookie: a=b",
+    ]
+)
+HOSTS = st.sampled_from([b"h", b"h", b"h", b"", b"[::1]:80", b"a b", None])
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """Mostly what a browser sends: heads that the short way takes, or nearly takes."""
+    line = b" ".join([draw(METHODS), draw(TARGETS), draw(VERSIONS)])
+    return request(*draw(st.lists(REPEATING, max_size=4)), line=line, host=draw(HOSTS))
 
 
 def split(wire: bytes, places: Sequence[int]) -> list[bytes]:
@@ -132,3 +167,35 @@ def test_a_prefix_of_a_good_request_is_never_refused(fields: list[tuple[bytes, b
     wire = request(*(text for text, wanted in fields if wanted), line=b"POST / HTTP/1.1")
     if read_wire([wire]).refusal is None:
         assert all(read_wire([wire[:end]]).refusal is None for end in range(len(wire)))
+
+
+@quick
+@given(st.data(), st.lists(heads(), min_size=1, max_size=3), PLACES)
+def test_the_short_way_and_the_long_way_give_the_same(
+    data: st.DataObject, good: list[bytes], places: list[int]
+) -> None:
+    # The lines of the unchanged heads are known: a changed line must not pass for the one that it was.
+    known = lines_known_from(*good)
+    wire = data.draw(changed(b"".join(good)))
+    for limits in (LIMITS, Limits()):
+        the_steps([wire], limits=limits, known=known)
+        the_steps(split(wire, places), limits=limits, known=known)
+        the_steps([data.draw(changed(head)) for head in good], limits=limits, known=known)
+
+
+@quick
+@given(wires(), PLACES, st.sampled_from([LIMITS, Limits()]))
+def test_the_short_way_and_the_long_way_give_the_same_bodies(
+    wire: bytes, places: list[int], limits: Limits
+) -> None:
+    the_steps([wire], limits=limits)
+    the_steps(split(wire, places), limits=limits)
+
+
+@quick
+@given(st.from_regex(ORDINARY_LINE, fullmatch=True))
+def test_an_ordinary_request_line_is_read_as_the_long_way_reads_it(line: bytes) -> None:
+    match = ORDINARY_LINE.fullmatch(line)
+    assert match is not None
+    method, path, query = match.groups(b"")
+    assert read_request_line(line) == (method.decode(), path, query, "1.1", None)

@@ -1,0 +1,88 @@
+"""The writing end of a connection: one writer at a time, a deadline for a peer that takes nothing, and one
+memory of whether the peer can still be reached.
+
+Exchanges write here, and the driver when it refuses a request. An ordinary response, of which the kernel takes all
+at once, passes without a wait, a deadline or a lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import BrokenResourceError, ClosedResourceError
+from anyio.lowlevel import checkpoint
+
+from asgiserve.connection.deadlines import Reason
+from asgiserve.connection.turn import Turn
+
+if TYPE_CHECKING:
+    from asgiserve.connection.deadlines import Deadlines
+    from asgiserve.connection.service import Service
+    from asgiserve.streams import Stream
+
+__all__ = ["Outlet"]
+
+
+class Outlet:
+    """Writes to one connection's stream."""
+
+    __slots__ = ("_deadlines", "_service", "_stream", "_turn", "broken")
+
+    def __init__(self, stream: Stream, deadlines: Deadlines, service: Service) -> None:
+        self._stream = stream
+        self._deadlines = deadlines
+        self._service = service
+        self._turn = Turn()
+        self.broken = False
+        """Something is missing on the wire: nothing more is written, and only a reset is an honest end."""
+
+    async def write(self, *buffers: bytes) -> bool:
+        """Hand the buffers to the stream, in order and with nothing between them. False: the peer is gone.
+
+        Does nothing but a checkpoint once the outlet is broken. A cancelled call breaks it: how much of it is
+        on the wire is not known.
+        """
+        turn = self._turn
+        in_turn = turn.taken
+        if in_turn:
+            await self._wait_for_turn()
+        try:
+            for buffer in buffers:
+                if self.broken:
+                    break
+                if not self._stream.send_nowait(buffer):
+                    # The kernel is full. Whoever else wants to write waits from here on.
+                    in_turn = turn.taken = True
+                    await self._flush()
+        except (BrokenResourceError, ClosedResourceError):
+            self.broken = True
+        except BaseException:
+            self.broken = True
+            raise
+        finally:
+            if in_turn:
+                turn.free()
+        if self.broken:
+            await checkpoint()
+            return False
+        return True
+
+    async def _wait_for_turn(self) -> None:
+        try:
+            await self._turn.take()
+        except BaseException:
+            # These bytes are lost: what comes behind them would be read as if they had never been there.
+            self.broken = True
+            raise
+
+    async def _flush(self) -> None:
+        """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow peer
+        that makes progress is not a stalled one."""
+        deadlines, service = self._deadlines, self._service
+        try:
+            flushed = False
+            while not flushed:
+                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
+                flushed = await self._stream.flush()
+        finally:
+            deadlines.disarm(Reason.WRITE)
