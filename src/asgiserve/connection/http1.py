@@ -227,16 +227,13 @@ class Http1Connection:
 
     def _settle_at_once(self, exchange: Exchange) -> bool:
         """Settle the ordinary exchange, of which nothing is left. False: ask `_settle`."""
-        if (
+        return (
             exchange.completed
             and exchange.may_go_on
-            and self.codec.body_complete
             and not self.reading.taken
             and not self.outlet.broken
-        ):
-            self.codec.next_request()
-            return True
-        return False
+            and self.codec.finish_request()
+        )
 
     async def _settle(self, exchange: Exchange) -> bool:
         """Finish what the application left; whether the connection may go on with another request."""

@@ -181,6 +181,7 @@ def test_the_short_way_and_the_long_way_give_the_same(
         the_steps([wire], limits=limits, known=known)
         the_steps(split(wire, places), limits=limits, known=known)
         the_steps([data.draw(changed(head)) for head in good], limits=limits, known=known)
+        the_steps([wire[: data.draw(st.integers(0, len(wire)))], *good], limits=limits, known=known)
 
 
 @quick

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asgiserve.config import Limits
-from asgiserve.events import RequestHead
+from asgiserve.events import NEED_DATA, RequestHead
 from asgiserve.protocols.http1 import Http1Codec
 from tests.support.wire import (
     ENGINES,
@@ -148,6 +148,23 @@ def test_bytes_behind_a_head_are_read_alike_in_one_call_and_in_two(
     for cut in (len(data), len(wire) - 2, len(wire) - 1, len(wire), len(wire) + 1):
         walk = the_steps([data[:cut], data[cut:]], known=known)
         assert any(isinstance(step.gave, RequestHead) for step in walk)
+
+
+@pytest.mark.parametrize("held", [b"\r", b"G", b"GET /?", BROWSER[:-1], BROWSER[:-2], BROWSER[:-20]])
+def test_an_ordinary_head_behind_half_a_head_is_read_alike_in_one_call_and_in_two(
+    held: bytes, known: FieldLines
+) -> None:
+    for wire in ORDINARY:
+        walk = the_steps([held, wire], known=known)
+        assert walk[0].gave is NEED_DATA
+        assert walk[1].gave != the_steps([wire], known=known)[0].gave
+
+
+@pytest.mark.parametrize("wire", ORDINARY)
+def test_an_ordinary_head_behind_an_empty_line_is_read_as_if_it_came_first(
+    wire: bytes, known: FieldLines
+) -> None:
+    assert the_steps([b"\r\n", wire], known=known)[1:] == the_steps([wire], known=known)
 
 
 @pytest.mark.parametrize("wire", [*ORDINARY[:4], *NOT_ORDINARY[:4], *map(request, [b"A : b", b"Host: h"])])

@@ -156,10 +156,16 @@ class Http1Codec:
 
     def next_request(self) -> None:
         """Get ready for the next head. Only when the body is complete."""
-        if self._state is not _COMPLETE:
+        if not self.finish_request():
             raise RuntimeError(f"next_request() in state {self._state.name}")
+
+    def finish_request(self) -> bool:
+        """Whether the body is complete; then the codec is ready for the next head, as by `next_request`."""
+        if self._state is not _COMPLETE:
+            return False
         self._state = _HEAD
         self._empty_lines = 0
+        return True
 
     @property
     def empty(self) -> bool:

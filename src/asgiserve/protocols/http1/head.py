@@ -12,7 +12,7 @@ fields.py. Here is what the fields mean together. Used by the codec only.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import RequestHead
@@ -77,9 +77,7 @@ class HeadCheck:
         if None in headers:
             return None
         method, path, query = match.groups(b"")
-        return RequestHead(
-            METHODS[method], path, query, "1.1", cast("Headers", headers), 0, True, False, b""
-        )
+        return RequestHead(METHODS[method], path, query, "1.1", headers, 0, True, False, b"")  # type: ignore[arg-type]
 
     def check(self, lines: list[bytes]) -> tuple[RequestHead, Verdict]:
         """Judge a head, given as the lines before its empty line. Raises RemoteProtocolError."""

@@ -68,12 +68,12 @@ class ResponseWriter:
     HTTP/1.1."""
 
     __slots__ = (
+        "_defaults",
         "_framing",
+        "_known",
         "_left",
-        "_lines",
         "_state",
         "_trailers_follow",
-        "_upgrade",
         "_version",
         "keep_alive",
     )
@@ -82,18 +82,14 @@ class ResponseWriter:
         self, request: RequestHead | None, head: ResponseHead, defaults: DefaultFields, date: bytes | None
     ) -> None:
         """Check and render the head, but for its connection field. Raises LocalProtocolError."""
-        known = rendered_head(head)
-        framing = _frame(request, head.status, known.length)
-        ordinary = not (known.server or known.date)
-        lines = [known.lines, defaults.block(date) if ordinary else _defaults_but(defaults, known, date)]
-        if framing is _CHUNKED:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        self._lines = lines
-        self._framing = framing
+        self._known = known = rendered_head(head)
+        self._framing = framing = _frame(request, head.status, known.length)
+        self._defaults = (
+            _defaults_but(defaults, known, date) if known.server or known.date else defaults.block(date)
+        )
         self._left = known.length or 0
         self._trailers_follow = head.trailers and framing is _CHUNKED
         self._state = _BEGUN
-        self._upgrade = known.upgrade
         self._version = "1.1" if request is None else request.http_version
         self.keep_alive = (
             (request is None or request.keep_alive) and framing is not _CLOSE and not known.close
@@ -105,17 +101,22 @@ class ResponseWriter:
         if self._state is not _BEGUN:
             self._refuse("head")
         self._state = _BODY
-        lines = self._lines
         if close:
             self.keep_alive = False
-        if not self.keep_alive or self._upgrade or self._version == "1.0":
+        known = self._known
+        if self.keep_alive and self._framing is _LENGTH and self._version == "1.1" and not known.upgrade:
+            return known.plain(self._defaults)
+        lines = [known.lines, self._defaults]
+        if self._framing is _CHUNKED:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive or known.upgrade or self._version == "1.0":
             lines.append(self._connection_line())
         lines.append(b"\r\n")
         return b"".join(lines)
 
     def _connection_line(self) -> bytes:
         """The connection field, where there is anything to say: HTTP/1.1 goes on by itself."""
-        if self._upgrade:
+        if self._known.upgrade:
             return b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n"
         return b"connection: keep-alive\r\n" if self.keep_alive else b"connection: close\r\n"
 

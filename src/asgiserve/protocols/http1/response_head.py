@@ -30,7 +30,7 @@ _MAX_REMEMBERED_LENGTH: Final = 512
 class RenderedHead:
     """The status line and the application's own fields, and what the fields mean to the server."""
 
-    __slots__ = ("close", "date", "length", "lines", "server", "upgrade")
+    __slots__ = ("_defaults", "_plain", "close", "date", "length", "lines", "server", "upgrade")
 
     def __init__(self) -> None:
         self.lines = b""
@@ -43,6 +43,16 @@ class RenderedHead:
         self.server = False
         self.date = False
         """The field is the application's own, and takes the place of the server's."""
+        self._defaults: bytes | None = None
+        self._plain = b""
+
+    def plain(self, defaults: bytes) -> bytes:
+        """The whole head, with these default lines and nothing else. Joined when the defaults change: once a
+        second, for they contain the date."""
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            self._plain = self.lines + defaults + b"\r\n"
+        return self._plain
 
 
 def rendered_head(head: ResponseHead) -> RenderedHead:
