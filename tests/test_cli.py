@@ -49,9 +49,7 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Outcome]]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
     """Runs the command line in this process, with the terminal's width at 80."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "path", sys.path[:])
@@ -247,9 +245,7 @@ def _until(lines: Iterable[str], text: str) -> Iterator[str]:
 
 @pytest.mark.live
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_it_says_where_it_serves_and_logs_requests_to_stdout(
-    applications: Callable[[str], Path], backend: str
-) -> None:
+def test_it_says_where_it_serves_and_logs_requests_to_stdout(applications: Callable[[str], Path], backend: str) -> None:
     command = [sys.executable, "-m", "asgiserve", "--port", "0", "--backend", backend, "applications:app"]
     process = subprocess.Popen(
         [*command, "--app-dir", str(applications(HELLO))],

@@ -55,7 +55,6 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("port", True),
         ("port", "http"),
         ("fd", -1),
-        ("host", ""),
         ("bind", [1]),
         ("timeout_head", -1),
         ("timeout_head", "nan"),
@@ -73,9 +72,7 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("app_dir", 3),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_value(
-    name: str, value: Any
-) -> None:
+def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_value(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         setting(name, value)
 
@@ -161,3 +158,7 @@ def test_uvloop_is_taken_where_it_is_installed(loop: str) -> None:
 def test_a_loop_of_asyncio_is_refused_for_trio_with_the_reason(loop: str) -> None:
     with pytest.raises(ConfigError, match=rf"^loop: {loop} is an event loop for asyncio and cannot run trio"):
         run_options(Launch(backend="trio", loop=loop))
+
+
+def test_an_empty_host_is_kept_and_means_all_interfaces() -> None:
+    assert Settings.of({"host": ""}).bind.host == ""

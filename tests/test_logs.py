@@ -49,18 +49,14 @@ def out(err: io.StringIO) -> io.StringIO:
 
 
 @pytest.mark.parametrize("level", ["INFO", "WARNING", "ERROR", "CRITICAL"])
-def test_a_general_line_starts_with_the_level_in_ten_columns(
-    out: io.StringIO, err: io.StringIO, level: str
-) -> None:
+def test_a_general_line_starts_with_the_level_in_ten_columns(out: io.StringIO, err: io.StringIO, level: str) -> None:
     logs.general.log(getattr(logging, level), "message %d", 7)
 
     assert err.getvalue() == f"{level}:".ljust(10) + "message 7\n"
     assert out.getvalue() == ""
 
 
-def test_an_access_line_tells_the_request_status_bytes_and_duration(
-    out: io.StringIO, err: io.StringIO
-) -> None:
+def test_an_access_line_tells_the_request_status_bytes_and_duration(out: io.StringIO, err: io.StringIO) -> None:
     logs.log_access(RECORD)
 
     assert out.getvalue() == 'INFO:     127.0.0.1:5000 - "GET /a?b HTTP/1.1" 200 OK 13B 0.5ms\n'
@@ -221,9 +217,7 @@ def test_an_exception_without_a_text_is_logged_by_its_type(out: io.StringIO, err
     assert "Mute: <exception str() failed>" in err.getvalue()
 
 
-def test_an_exception_that_cannot_be_looked_at_is_shown_by_its_type(
-    out: io.StringIO, err: io.StringIO
-) -> None:
+def test_an_exception_that_cannot_be_looked_at_is_shown_by_its_type(out: io.StringIO, err: io.StringIO) -> None:
     error = raised(Unreadable())
     record = logging.LogRecord("x", logging.ERROR, "", 0, "message", (), (Unreadable, error, None))
 

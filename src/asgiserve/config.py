@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from asgiserve import setting_values as values
 from asgiserve.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,146 +38,10 @@ __all__ = [
     "Timeouts",
 ]
 
-Converter = Callable[[Any], Any]
-
-
-# --- what a value may be ----------------------------------------------------------------------
-
-
-def _seconds(value: Any) -> float:
-    """A duration in seconds, 0 or more, or none for no limit."""
-    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
-        return math.inf
-    if isinstance(value, bool):
-        raise ValueError
-    seconds = float(value)
-    if math.isnan(seconds) or seconds < 0:
-        raise ValueError
-    return seconds
-
-
-def _count(value: Any) -> int:
-    """A whole number, 1 or more."""
-    if isinstance(value, (bool, float)) or int(value) < 1:
-        raise ValueError
-    return int(value)
-
-
-def _optional_count(value: Any) -> int | None:
-    """A whole number, 1 or more, or none for no limit."""
-    if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
-        return None
-    return _count(value)
-
-
-def _port(value: Any) -> int | None:
-    """A port from 0 to 65535 (0: any free one)."""
-    if value is None:
-        return None
-    if isinstance(value, (bool, float)) or not 0 <= int(value) <= 65535:
-        raise ValueError
-    return int(value)
-
-
-def _descriptor(value: Any) -> int | None:
-    """The number of an open file descriptor, 0 or more."""
-    if value is None:
-        return None
-    if isinstance(value, (bool, float)) or int(value) < 0:
-        raise ValueError
-    return int(value)
-
-
-def _flag(value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _optional_flag(value: Any) -> bool | None:
-    """True, False, or None for automatic."""
-    return None if value is None else _flag(value)
-
-
-def _text(value: Any) -> str:
-    """A text."""
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _optional_text(value: Any) -> str | None:
-    """A text that is not empty."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    """One text or several."""
-    if value is None:
-        return ()
-    several = (value,) if isinstance(value, str) else tuple(value)
-    for one in several:
-        if not isinstance(one, str):
-            raise TypeError
-    return several
-
-
-def _root_path(value: Any) -> str:
-    """A path that starts with "/" and does not end with one; empty for none."""
-    path = _text(value).rstrip("/")
-    if path and not path.startswith("/"):
-        raise ValueError
-    return path
-
-
-def _header_pairs(value: Any) -> tuple[tuple[str, str], ...]:
-    """Fields of the form "Name: value", or pairs of name and value."""
-    pairs: list[tuple[str, str]] = []
-    for one in (value,) if isinstance(value, str) else value:
-        name, separator, text = one.partition(":") if isinstance(one, str) else (one[0], ":", one[1])
-        if not separator or not name.strip() or not isinstance(text, str):
-            raise ValueError
-        pairs.append((name.strip(), text.strip()))
-    return tuple(pairs)
-
-
-def _choice(*choices: str) -> Converter:
-    def convert(value: Any) -> str:
-        if value not in choices:
-            raise ValueError
-        return str(value)
-
-    convert.__doc__ = f"One of {', '.join(choices)}."
-    convert.choices = choices  # type: ignore[attr-defined]
-    return convert
-
-
-_FORMS: Final[Mapping[Converter, str | None]] = {
-    _seconds: "SECONDS",
-    _count: "NUMBER",
-    _optional_count: "NUMBER",
-    _port: "PORT",
-    _descriptor: "NUMBER",
-    _text: "TEXT",
-    _optional_text: "TEXT",
-    _texts: "TEXT",
-    _root_path: "PATH",
-    _header_pairs: '"NAME: VALUE"',
-    _flag: None,
-    _optional_flag: None,
-}
-"""What a value looks like, for the help texts; a choice shows its words instead, a flag has no value."""
-
-
 # --- declaring a setting ----------------------------------------------------------------------
 
 
-def _setting(default: Any, convert: Converter, text: str) -> Any:
+def _setting(default: Any, convert: values.Converter, text: str) -> Any:
     return field(default=default, metadata={"convert": convert, "text": text})
 
 
@@ -196,9 +60,7 @@ class _Group:
             except (TypeError, ValueError, IndexError):
                 expected = convert.__doc__.rstrip(".")
                 expected = expected[0].lower() + expected[1:]
-                raise ConfigError(
-                    f"{self.prefix}{one.name}: expected {expected}, but got {value!r}"
-                ) from None
+                raise ConfigError(f"{self.prefix}{one.name}: expected {expected}, but got {value!r}") from None
             object.__setattr__(self, one.name, converted)
 
 
@@ -210,16 +72,16 @@ class Bind(_Group):
 
     host: str | None = _setting(
         None,
-        _optional_text,
+        values.host,
         "Address or name to listen on, every address of a name. [default: 127.0.0.1]",
     )
-    port: int | None = _setting(None, _port, "Port to listen on; 0 takes a free one. [default: 8000]")
-    uds: str | None = _setting(None, _optional_text, "Path of a Unix socket to listen on instead.")
-    fd: int | None = _setting(None, _descriptor, "File descriptor of a bound socket to listen on instead.")
+    port: int | None = _setting(None, values.port, "Port to listen on; 0 takes a free one. [default: 8000]")
+    uds: str | None = _setting(None, values.optional_text, "Path of a Unix socket to listen on instead.")
+    fd: int | None = _setting(None, values.descriptor, "File descriptor of a bound socket to listen on instead.")
     bind: tuple[str, ...] = _setting(
-        (), _texts, "Where to listen: HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER. Repeatable."
+        (), values.texts, "Where to listen: HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER. Repeatable."
     )
-    backlog: int = _setting(2048, _count, "Connections that the kernel queues before they are accepted.")
+    backlog: int = _setting(2048, values.count, "Connections that the kernel queues before they are accepted.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,15 +91,15 @@ class Application(_Group):
     panel: ClassVar[str] = "Application"
 
     interface: str = _setting(
-        "auto", _choice("auto", "asgi3", "asgi2"), "The application's interface; auto looks at its signature."
+        "auto", values.choice("auto", "asgi3", "asgi2"), "The application's interface; auto looks at its signature."
     )
     lifespan: str = _setting(
         "auto",
-        _choice("auto", "on", "off"),
+        values.choice("auto", "on", "off"),
         "Lifespan events; auto goes on without them if the application refuses the scope.",
     )
     root_path: str = _setting(
-        "", _root_path, "The path under which a proxy mounts the application (ASGI's root_path)."
+        "", values.root_path, "The path under which a proxy mounts the application (ASGI's root_path)."
     )
 
 
@@ -249,19 +111,19 @@ class Http(_Group):
 
     http: str = _setting(
         "auto",
-        _choice("auto", "h11"),
+        values.choice("auto", "h11"),
         "auto reads ordinary requests directly and the rest with h11; h11 reads all with h11.",
     )
-    server_header: bool = _setting(True, _flag, "Send a Server field, unless the application sends one.")
-    date_header: bool = _setting(True, _flag, "Send a Date field, unless the application sends one.")
+    server_header: bool = _setting(True, values.flag, "Send a Server field, unless the application sends one.")
+    date_header: bool = _setting(True, values.flag, "Send a Date field, unless the application sends one.")
     header: tuple[tuple[str, str], ...] = _setting(
-        (), _header_pairs, 'A field "Name: value" to add to every response. Repeatable.'
+        (), values.header_pairs, 'A field "Name: value" to add to every response. Repeatable.'
     )
     cancel_on_disconnect: bool = _setting(
-        False, _flag, "Cancel a request's task when its client goes away before the response is complete."
+        False, values.flag, "Cancel a request's task when its client goes away before the response is complete."
     )
     task_per_request: bool = _setting(
-        False, _flag, "Run every request in a task of its own instead of the connection's."
+        False, values.flag, "Run every request in a task of its own instead of the connection's."
     )
 
 
@@ -274,21 +136,19 @@ class Limits(_Group):
 
     concurrency: int | None = _setting(
         None,
-        _optional_count,
+        values.optional_count,
         "Requests in flight; more are answered 503 with Retry-After. Idle connections do not count.",
     )
     connections: int | None = _setting(
-        None, _optional_count, "Open connections; more wait unaccepted in the kernel's queue."
+        None, values.optional_count, "Open connections; more wait unaccepted in the kernel's queue."
     )
-    request_line: int = _setting(16_384, _count, "Bytes of a request line; a longer one is answered 414.")
-    request_head: int = _setting(
-        65_536, _count, "Bytes of a request head in all; a longer one is answered 431."
-    )
+    request_line: int = _setting(16_384, values.count, "Bytes of a request line; a longer one is answered 414.")
+    request_head: int = _setting(65_536, values.count, "Bytes of a request head in all; a longer one is answered 431.")
     request_fields: int = _setting(
-        100, _count, "Fields of a request head, or of its trailers; more are answered 431."
+        100, values.count, "Fields of a request head, or of its trailers; more are answered 431."
     )
     request_body: int | None = _setting(
-        None, _optional_count, "Bytes of a request body; a longer one is answered 413."
+        None, values.optional_count, "Bytes of a request body; a longer one is answered 413."
     )
 
 
@@ -301,34 +161,34 @@ class Timeouts(_Group):
 
     keep_alive: float = _setting(
         75.0,
-        _seconds,
+        values.seconds,
         "An idle connection is closed. Above the 60 s of common load balancers (uvicorn: 5).",
     )
-    handshake: float = _setting(10.0, _seconds, "A TLS handshake is given up.")
-    head: float = _setting(10.0, _seconds, "A request head must be complete, counted from its first byte.")
-    body: float = _setting(30.0, _seconds, "No byte of a request body that the application waits for.")
-    write: float = _setting(30.0, _seconds, "No byte of a response that the peer takes.")
+    handshake: float = _setting(10.0, values.seconds, "A TLS handshake is given up.")
+    head: float = _setting(10.0, values.seconds, "A request head must be complete, counted from its first byte.")
+    body: float = _setting(30.0, values.seconds, "No byte of a request body that the application waits for.")
+    write: float = _setting(30.0, values.seconds, "No byte of a response that the peer takes.")
     request: float = _setting(
-        math.inf, _seconds, "A whole request; the application is cancelled, 504 if nothing was sent."
+        math.inf, values.seconds, "A whole request; the application is cancelled, 504 if nothing was sent."
     )
     linger: float = _setting(
-        1.0, _seconds, "At a stop, connections idle for less than this answer one more request."
+        1.0, values.seconds, "At a stop, connections idle for less than this answer one more request."
     )
     shutdown_notice: float = _setting(
         10.0,
-        _seconds,
+        values.seconds,
         "At a stop, running requests are told http.disconnect after this (at most 0.4 of the grace period).",
     )
     graceful_shutdown: float = _setting(
-        25.0, _seconds, "The grace period: at a stop, what still runs after this is cancelled."
+        25.0, values.seconds, "The grace period: at a stop, what still runs after this is cancelled."
     )
     lifespan_startup: float = _setting(
         math.inf,
-        _seconds,
+        values.seconds,
         "The application's startup. No limit: loading a model may take minutes, and whoever started the"
         " server watches it.",
     )
-    lifespan_shutdown: float = _setting(3.0, _seconds, "The application's shutdown.")
+    lifespan_shutdown: float = _setting(3.0, values.seconds, "The application's shutdown.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,7 +197,7 @@ class Log(_Group):
 
     panel: ClassVar[str] = "Logging"
 
-    access_log: bool = _setting(True, _flag, "Log a line per request.")
+    access_log: bool = _setting(True, values.flag, "Log a line per request.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,20 +206,18 @@ class Launch(_Group):
 
     panel: ClassVar[str] = "Launch"
 
-    backend: str = _setting("asyncio", _choice("asyncio", "trio"), "The event loop's library.")
+    backend: str = _setting("asyncio", values.choice("asyncio", "trio"), "The event loop's library.")
     loop: str = _setting(
         "auto",
-        _choice("auto", "asyncio", "uvloop"),
+        values.choice("auto", "asyncio", "uvloop"),
         "The loop of the asyncio backend; auto takes uvloop if it is installed.",
     )
-    app_dir: str = _setting("", _text, "Directory to import the application from. [default: the current one]")
-    factory: bool = _setting(False, _flag, "APP names a callable that makes the application.")
+    app_dir: str = _setting("", values.text, "Directory to import the application from. [default: the current one]")
+    factory: bool = _setting(False, values.flag, "APP names a callable that makes the application.")
     log_level: str = _setting(
-        "info", _choice("critical", "error", "warning", "info", "debug"), "The least level that is logged."
+        "info", values.choice("critical", "error", "warning", "info", "debug"), "The least level that is logged."
     )
-    use_colors: bool | None = _setting(
-        None, _optional_flag, "Colours in log lines; by default on a terminal."
-    )
+    use_colors: bool | None = _setting(None, values.optional_flag, "Colours in log lines; by default on a terminal.")
 
 
 # --- all of them ------------------------------------------------------------------------------
@@ -375,7 +233,7 @@ class Option:
     """The field's name in its group: `keep_alive`."""
     group: type[_Group]
     default: Any
-    convert: Converter
+    convert: values.Converter
     text: str
 
     @property
@@ -390,7 +248,7 @@ class Option:
     @property
     def form(self) -> str | None:
         """What a value looks like in help texts: `SECONDS`, `auto|on|off`; None for a flag: it takes none."""
-        return "|".join(self.choices) if self.choices else _FORMS[self.convert]
+        return "|".join(self.choices) if self.choices else values.FORMS[self.convert]
 
     @property
     def repeatable(self) -> bool:
@@ -401,7 +259,7 @@ class Option:
         """The default as one would type it; None where there is none, or where `text` tells it in words."""
         if self.form is None:
             return None if self.default is None else "on" if self.default else "off"
-        if self.default == math.inf or (self.default is None and self.convert is _optional_count):
+        if self.default == math.inf or (self.default is None and self.convert is values.optional_count):
             return "none"
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default or "") or None
 
@@ -464,9 +322,7 @@ class Settings:
                     f"{name}: is for run() and the command line; who awaits serve() has decided it already"
                 )
             chosen.setdefault(option.group, {})[option.attribute] = value
-        groups: dict[str, Any] = {
-            name: group(**chosen.get(group, {})) for name, group in _SERVER_GROUPS.items()
-        }
+        groups: dict[str, Any] = {name: group(**chosen.get(group, {})) for name, group in _SERVER_GROUPS.items()}
         return cls(**groups)
 
 

@@ -120,9 +120,7 @@ async def _page(scope: Scope, receive: Receive, send: Send) -> None:
 
 def _facts(scope: Scope) -> Mapping[str, object]:
     started = scope.get("state", {}).get("started")
-    when = (
-        "lifespan is off" if started is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started))
-    )
+    when = "lifespan is off" if started is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(started))
     return {
         "asgiserve": __version__,
         "backend": current_backend(),
@@ -142,9 +140,7 @@ def _told(scope: Scope) -> Mapping[str, object]:
 
 
 def _table(rows: Mapping[str, object]) -> str:
-    return "\n".join(
-        f"<tr><th>{_cell(name)}</th><td>{_cell(value)}</td></tr>" for name, value in rows.items()
-    )
+    return "\n".join(f"<tr><th>{_cell(name)}</th><td>{_cell(value)}</td></tr>" for name, value in rows.items())
 
 
 def _cell(value: object) -> str:

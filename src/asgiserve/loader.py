@@ -95,9 +95,7 @@ def _module(name: str, attributes: str, directory: str) -> ModuleType:
 def _no_module(name: str, attributes: str, directory: str, error: Exception) -> str:
     if "/" in name or name.startswith(".") or name.endswith(".py"):
         as_module = name.removesuffix(".py").strip("./").replace("/", ".")
-        return (
-            f"{name!r} is not the name of a module; write {as_module}:{attributes}, and --app-dir if needed"
-        )
+        return f"{name!r} is not the name of a module; write {as_module}:{attributes}, and --app-dir if needed"
     missing = (error.name if isinstance(error, ModuleNotFoundError) else None) or name
     part = "" if missing == name else f" (for {name})"
     where = f"looked in {directory} and the rest of sys.path"

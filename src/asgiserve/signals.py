@@ -1,9 +1,9 @@
 """What SIGINT and SIGTERM mean to the command line. Nothing else in asgiserve touches a signal.
 
-    before the server listens   the start is given up: exit code 130 or 143
-    first SIGTERM               a graceful stop
-    first SIGINT                a graceful stop while somebody waits at a terminal: quicker
-    second of either            what still runs is cancelled; the application's lifespan still shuts down
+before the server listens   the start is given up: exit code 130 or 143
+first SIGTERM               a graceful stop
+first SIGINT                a graceful stop while somebody waits at a terminal: quicker
+second of either            what still runs is cancelled; the application's lifespan still shuts down
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ _INTERACTIVE_GRACE: Final = 5.0
 """Seconds of grace for Ctrl+C: nobody at a keyboard waits for the full grace period."""
 
 
-async def serve_until_signalled(
-    app: ASGIApplication, settings: Settings, announce: Callable[[Server], None]
-) -> int:
+async def serve_until_signalled(app: ASGIApplication, settings: Settings, announce: Callable[[Server], None]) -> int:
     """Serve until a signal stops the server, and return the process's exit code.
 
     `announce` is called when the sockets listen. Raises what `serve()` raises.

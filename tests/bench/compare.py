@@ -62,12 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         help=_all(SCENARIOS),
     )
     known = servers("", "", ())
-    parser.add_argument(
-        "--servers", nargs="+", default=[], metavar="NAME", help=_all(one.name for one in known)
-    )
-    parser.add_argument(
-        "--python", default=sys.executable, metavar="PATH", help="interpreter for asgiserve [this one]"
-    )
+    parser.add_argument("--servers", nargs="+", default=[], metavar="NAME", help=_all(one.name for one in known))
+    parser.add_argument("--python", default=sys.executable, metavar="PATH", help="interpreter for asgiserve [this one]")
     parser.add_argument(
         "--peers-python", default=sys.executable, metavar="PATH", help="interpreter for the others [this one]"
     )
@@ -88,9 +84,7 @@ def _all(names: Iterable[str]) -> str:
 def _named(names: Sequence[str], known: Sequence[Server]) -> list[Server]:
     unknown = set(names) - {one.name for one in known}
     if unknown:
-        sys.exit(
-            f"No such server: {', '.join(sorted(unknown))}. Known: {', '.join(one.name for one in known)}."
-        )
+        sys.exit(f"No such server: {', '.join(sorted(unknown))}. Known: {', '.join(one.name for one in known)}.")
     return [one for one in known if not names or one.name in names]
 
 

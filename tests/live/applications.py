@@ -49,9 +49,7 @@ async def report(scope: Scope, receive: Receive, send: Send) -> None:
         size += len(message["body"])
         digest.update(message["body"])
         more = message["more_body"]
-    await respond(
-        send, 200, json.dumps({**_head(scope), "size": size, "sha256": digest.hexdigest()}).encode()
-    )
+    await respond(send, 200, json.dumps({**_head(scope), "size": size, "sha256": digest.hexdigest()}).encode())
 
 
 def _head(scope: Scope) -> dict[str, Any]:

@@ -36,9 +36,7 @@ class LiveServers:
     @overload
     def __call__(self, app: Callable[..., Awaitable[None]], **settings: Any) -> ThreadServer: ...
 
-    def __call__(
-        self, app: Callable[..., Awaitable[None]] | str, **settings: Any
-    ) -> ProcessServer | ThreadServer:
+    def __call__(self, app: Callable[..., Awaitable[None]] | str, **settings: Any) -> ProcessServer | ThreadServer:
         """Serve an application: an object in a thread of the test, an import string in a process.
 
         The settings are those of `serve()`; a process also takes `wrapper`, `pass_fds` and `ready`.

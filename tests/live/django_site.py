@@ -31,9 +31,7 @@ left = threading.Event()
 
 
 def greet(request: HttpRequest, name: str) -> HttpResponse:
-    return JsonResponse(
-        {"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name}
-    )
+    return JsonResponse({"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name})
 
 
 async def post(request: HttpRequest) -> HttpResponse:

@@ -56,9 +56,7 @@ class Watched:
                 self.ended.set()
 
 
-def test_the_page_is_shown_and_its_clock_ends_when_the_browser_leaves(
-    live_server: LiveServers, tmp_path: Path
-) -> None:
+def test_the_page_is_shown_and_its_clock_ends_when_the_browser_leaves(live_server: LiveServers, tmp_path: Path) -> None:
     app = Watched()
     server = live_server(app, timeout_graceful_shutdown=60)
 

@@ -112,9 +112,7 @@ def test_is_disconnected_turns_true(
 
 
 @pytest.mark.parametrize("how", LEAVING)
-def test_a_handler_that_waits_for_the_disconnect_is_woken(
-    live_server: LiveServers, app: FastAPI, how: str
-) -> None:
+def test_a_handler_that_waits_for_the_disconnect_is_woken(live_server: LiveServers, app: FastAPI, how: str) -> None:
     waiting, told = threading.Event(), threading.Event()
 
     @app.get("/")

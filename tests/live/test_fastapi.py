@@ -61,9 +61,7 @@ def test_json_with_path_and_query_parameters(live_server: LiveServers, http: Cli
 
 
 @pytest.mark.parametrize("kind", ["async", "sync"])
-def test_a_streaming_response_arrives_exactly(
-    live_server: LiveServers, http: Clients, app: FastAPI, kind: str
-) -> None:
+def test_a_streaming_response_arrives_exactly(live_server: LiveServers, http: Clients, app: FastAPI, kind: str) -> None:
     async def produce() -> AsyncIterator[bytes]:
         for _ in range(64):
             yield BLOCK

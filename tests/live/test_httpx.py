@@ -62,9 +62,7 @@ def test_a_download_arrives_exactly(live_server: LiveServers, http: Clients, pat
         assert sha256(response.iter_raw()) == sha256(ten_mebibytes())
 
 
-def test_a_refusal_reaches_a_client_that_sends_all_before_it_reads(
-    live_server: LiveServers, http: Clients
-) -> None:
+def test_a_refusal_reaches_a_client_that_sends_all_before_it_reads(live_server: LiveServers, http: Clients) -> None:
     client = http(live_server(too_large))
 
     assert client.post("/", content=(BLOCK for _ in range(1600))).status_code == 413

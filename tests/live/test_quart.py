@@ -45,9 +45,7 @@ def test_a_body_is_echoed(live_server: LiveServers, http: Clients, app: quart.Qu
     assert told == {"size": len(BLOCK) * 16, "hash": hashlib.sha256(BLOCK * 16).hexdigest()}
 
 
-def test_lifespan_hooks_run_around_the_requests(
-    live_server: LiveServers, http: Clients, app: quart.Quart
-) -> None:
+def test_lifespan_hooks_run_around_the_requests(live_server: LiveServers, http: Clients, app: quart.Quart) -> None:
     happened = []
 
     @app.before_serving
@@ -96,9 +94,7 @@ def test_a_body_that_a_handler_does_not_read_leaves_the_connection_usable(
 
 
 @pytest.mark.parametrize("kind", ["handler", "stream"])
-def test_a_client_that_leaves_cancels_the_handler(
-    live_server: LiveServers, app: quart.Quart, kind: str
-) -> None:
+def test_a_client_that_leaves_cancels_the_handler(live_server: LiveServers, app: quart.Quart, kind: str) -> None:
     entered, left = threading.Event(), threading.Event()
 
     async def wait() -> None:

@@ -55,9 +55,7 @@ def test_a_failed_startup_is_code_3(anyio_backend: Backend) -> None:
     assert "no database" in failed_start("tests.live.applications:fails_to_start", anyio_backend)
 
 
-def test_a_unix_socket_serves_and_its_file_goes_with_the_server(
-    live_server: LiveServers, tmp_path: Path
-) -> None:
+def test_a_unix_socket_serves_and_its_file_goes_with_the_server(live_server: LiveServers, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     server = live_server(REPORT, uds=path)
     assert server.urls == [f"unix:{path}"]

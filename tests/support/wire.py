@@ -23,9 +23,7 @@ Event: TypeAlias = RequestHead | BodyChunk | NeedData
 HeadVerb: TypeAlias = Callable[[Http1Codec, bytes], Event]
 
 
-def request(
-    *fields: bytes, line: bytes = b"GET / HTTP/1.1", host: bytes | None = b"h", body: bytes = b""
-) -> bytes:
+def request(*fields: bytes, line: bytes = b"GET / HTTP/1.1", host: bytes | None = b"h", body: bytes = b"") -> bytes:
     """A request as bytes; `host=None` leaves the Host field out."""
     lines = [line, *([b"Host: " + host] if host is not None else []), *fields, b"", b""]
     return b"\r\n".join(lines) + body
@@ -167,9 +165,7 @@ def _step(codec: Http1Codec, ask: Callable[[], Event]) -> Step:
         gave = ask()
     except RemoteProtocolError as error:
         gave = error.status, str(error)
-    return Step(
-        gave, codec.body_complete, codec.body_arrived, codec.head_begun, codec.buffered, codec.unread()
-    )
+    return Step(gave, codec.body_complete, codec.body_arrived, codec.head_begun, codec.buffered, codec.unread())
 
 
 def lines_known_from(*wires: bytes) -> FieldLines:
@@ -180,9 +176,7 @@ def lines_known_from(*wires: bytes) -> FieldLines:
     return lines
 
 
-def the_steps(
-    pieces: Sequence[bytes], *, limits: Limits | None = None, known: FieldLines | None = None
-) -> list[Step]:
+def the_steps(pieces: Sequence[bytes], *, limits: Limits | None = None, known: FieldLines | None = None) -> list[Step]:
     """The steps of the long way when no line is known; fails if any other way, cold or warm, walks otherwise.
 
     `known` is a cache that knows lines from elsewhere."""

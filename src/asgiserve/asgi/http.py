@@ -110,9 +110,7 @@ class ResponseMessages:
             return LocalProtocolError(f'A message is a dict with a "type"; got {_shape(message)}.')
         expected = " or ".join(f"'{kind}'" for kind, read in self.state.reads.items() if read is not None)
         instead = f"; expected {expected}" if expected else ""
-        return LocalProtocolError(
-            f"Unexpected ASGI message {message['type']!r}: {self.state.text}{instead}."
-        )
+        return LocalProtocolError(f"Unexpected ASGI message {message['type']!r}: {self.state.text}{instead}.")
 
     # --- one reader per message type ---
 

@@ -22,9 +22,7 @@ def as_asgi3(app: Any, interface: str) -> ASGIApplication:
     Raises AppLoadError if it is not callable at all.
     """
     if not callable(app):
-        raise AppLoadError(
-            f"{app!r} is not an ASGI application: it cannot be called with (scope, receive, send)."
-        )
+        raise AppLoadError(f"{app!r} is not an ASGI application: it cannot be called with (scope, receive, send).")
     if interface == "asgi2" or (interface == "auto" and _is_double_callable(app)):
         return _Asgi2(app)
     return cast("ASGIApplication", app)

@@ -39,10 +39,7 @@ def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, A
     """
     raw_path = head.raw_path
     # RFC 3986 octets that are no UTF-8 have no faithful text; `raw_path` keeps them exactly.
-    if b"%" in raw_path:
-        path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-    else:
-        path = raw_path.decode("ascii")
+    path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if b"%" in raw_path else raw_path.decode("ascii")
     if root_path and path != root_path and not path.startswith(root_path + "/"):
         path = root_path + path
     return {

@@ -40,9 +40,7 @@ class _Called(Protocol):
 
 
 @types.coroutine
-def call_app(
-    app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTask
-) -> Generator[Any, Any, None]:
+def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTask) -> Generator[Any, Any, None]:
     """Await `app(scope, receive, send)`, the call and every step of it inside the exchange's context."""
     run = exchange.context.run
     exchange.stepping = True

@@ -23,13 +23,14 @@ from asgiserve.connection.access import log_access
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.connection.over import Over
 from asgiserve.errors import LocalProtocolError, RemoteProtocolError
-from asgiserve.events import BodyChunk, NeedData, RequestHead, ResponseHead
+from asgiserve.events import BodyChunk, NeedData, ResponseHead
 from asgiserve.protocols.http1 import ResponseWriter, error_response, informational
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.events import RequestHead
     from asgiserve.types import Header, Message
 
 __all__ = ["Exchange", "Over"]
@@ -319,10 +320,7 @@ class Exchange:
             self.head_sent = True
             self.may_go_on = writer.keep_alive
             self.body_bytes = len(data)
-            if buffers and len(data) <= _JOINED:
-                buffers = (head + buffers[0],)
-            else:
-                buffers = (head, *buffers)
+            buffers = (head + buffers[0],) if buffers and len(data) <= _JOINED else (head, *buffers)
         else:
             buffers = writer.body(data, more)
             self.body_bytes += len(data)

@@ -34,13 +34,14 @@ from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.turn import Turn
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import NEED_DATA, NeedData, RequestHead
+from asgiserve.events import NEED_DATA, NeedData
 from asgiserve.protocols.http1 import Http1Codec, error_response
 
 if TYPE_CHECKING:
     from asgiserve.asgi.scope import Peer
     from asgiserve.backend import HostTask
     from asgiserve.connection.service import Service
+    from asgiserve.events import RequestHead
     from asgiserve.streams import Stream
 
 __all__ = ["Http1Connection"]

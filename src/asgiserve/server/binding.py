@@ -87,9 +87,7 @@ def _bind_target(target: str) -> list[BoundSocket]:
     # An IPv6 address needs its brackets: whether "::1:80" ends with a port, nobody can tell.
     found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})", target)
     if found is None or int(found["port"]) > 65535:
-        raise ConfigError(
-            f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}"
-        )
+        raise ConfigError(f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}")
     return _bind_tcp(found["ipv6"] or found["host"], int(found["port"]))
 
 

@@ -117,8 +117,7 @@ class Lifespan:
     def _returned(self) -> None:
         if self._scope.cancel_called and self._messages.state is LifespanState.STOPPING:
             self.error = ShutdownError(
-                f"The application's lifespan shutdown took longer than {self._limit:g} s"
-                " (timeout_lifespan_shutdown)."
+                f"The application's lifespan shutdown took longer than {self._limit:g} s (timeout_lifespan_shutdown)."
             )
             return
         match self._messages.state:

@@ -142,9 +142,7 @@ class AcceptLoop:
         if error.errno in _EXHAUSTED:
             if not self._exhausted:
                 self._exhausted = True
-                logs.log_warning(
-                    f"Cannot accept connections: {error.strerror}. They wait until something is freed."
-                )
+                logs.log_warning(f"Cannot accept connections: {error.strerror}. They wait until something is freed.")
             await anyio.sleep(_PAUSE_SECONDS)
         elif error.errno in _ABORTED:
             await checkpoint()

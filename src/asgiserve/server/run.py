@@ -34,9 +34,7 @@ def run(app: ASGIApplication | str, *, backend: str = "asyncio", **settings: Any
 
     async def main() -> None:
         # Imported inside the running loop: applications make locks and events at import.
-        target = (
-            loader.load(app, app_dir=launch.app_dir, factory=launch.factory) if isinstance(app, str) else app
-        )
+        target = loader.load(app, app_dir=launch.app_dir, factory=launch.factory) if isinstance(app, str) else app
         await serve_with(target, checked)
 
     anyio.run(main, backend=name, backend_options=options)

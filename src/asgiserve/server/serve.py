@@ -232,9 +232,7 @@ class _Tree:
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
         sockets = [one.socket for one in bound]
-        addresses = [
-            address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets
-        ]
+        addresses = [address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets]
         return Server(addresses, [url_of(one, secure=secure) for one in sockets], self._stopping)
 
 
@@ -244,9 +242,7 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
         try:
             one.socket.listen(backlog)
         except OSError as error:
-            raise BindError(
-                error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}"
-            ) from error
+            raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
     return [SocketListener(one) for one in bound]
 
 

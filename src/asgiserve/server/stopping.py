@@ -192,8 +192,7 @@ class Stopping:
         if open_connections:
             limit = "" if self._pace.grace == math.inf else f" for at most {self._pace.grace:g} s"
             logs.log_info(
-                f"Waiting{limit} for {_counted(open_connections)} to close"
-                f" ({in_flight} with a request in flight)."
+                f"Waiting{limit} for {_counted(open_connections)} to close ({in_flight} with a request in flight)."
             )
 
     async def _outwait(self) -> None:

@@ -34,18 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["TlsStream", "handshake"]
 
 
-async def handshake(
-    stream: Stream, ssl_context: ssl.SSLContext, *, server_hostname: str | None = None
-) -> TlsStream:
+async def handshake(stream: Stream, ssl_context: ssl.SSLContext, *, server_hostname: str | None = None) -> TlsStream:
     """Shake hands over `stream`: as the server, or with `server_hostname` as its client.
 
     :raises BrokenResourceError: the handshake failed, because of the ssl error that is its cause; closing
         `stream` is left to the caller
     """
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = ssl_context.wrap_bio(
-        incoming, outgoing, server_side=server_hostname is None, server_hostname=server_hostname
-    )
+    tls = ssl_context.wrap_bio(incoming, outgoing, server_side=server_hostname is None, server_hostname=server_hostname)
     secured = TlsStream(stream, tls, incoming, outgoing)
     await secured._shake_hands()
     return secured
@@ -66,9 +62,7 @@ class TlsStream(Stream):
         "_unread",
     )
 
-    def __init__(
-        self, stream: Stream, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-    ) -> None:
+    def __init__(self, stream: Stream, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         super().__init__()
         self._stream = stream
         self._tls = tls

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asgiserve.testing.streams import MemoryStream, memory_stream_pair
+from asgiserve.testing.streams import memory_stream_pair
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from asgiserve.streams import Stream
-    from asgiserve.testing.streams import Address
+    from asgiserve.testing.streams import Address, MemoryStream
 
 __all__ = ["MemoryListener"]
 
@@ -39,9 +39,7 @@ class MemoryListener:
         """
         if self._closed:
             raise ConnectionRefusedError("the listener is closed")
-        server, client = memory_stream_pair(
-            capacity, local_address=local_address, remote_address=remote_address
-        )
+        server, client = memory_stream_pair(capacity, local_address=local_address, remote_address=remote_address)
         self._queue.append(server)
         self._arrived.set()
         return client

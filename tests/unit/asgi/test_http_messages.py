@@ -132,9 +132,7 @@ def test_a_refusal_names_what_was_expected(way: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "message", [None, 5, "http.response.start", [], {}, {"type": None}, {"type": []}, {"x": 1}]
-)
+@pytest.mark.parametrize("message", [None, 5, "http.response.start", [], {}, {"type": None}, {"type": []}, {"x": 1}])
 def test_what_is_no_message_is_refused_in_every_state(way: str, message: Any) -> None:
     messages = reached(way)
     with pytest.raises(LocalProtocolError, match='a dict with a "type"'):
@@ -211,18 +209,14 @@ def test_a_body_of_any_kind_becomes_bytes_of_its_own(kind: Any) -> None:
 
 def test_what_is_left_out_has_asgis_defaults() -> None:
     messages = ResponseMessages()
-    assert messages.advance({"type": "http.response.start", "status": 204}) == ResponseHead(
-        204, [], trailers=False
-    )
+    assert messages.advance({"type": "http.response.start", "status": 204}) == ResponseHead(204, [], trailers=False)
     assert messages.advance({"type": "http.response.body"}) == BodyChunk(b"", more=False)
     hint = ResponseMessages().advance({"type": "http.response.early_hint"})
     assert hint == EarlyHint([])
     assert reached("TRAILERS").advance({"type": "http.response.trailers"}) == Trailers([], more=False)
 
 
-@pytest.mark.parametrize(
-    "pairs", [((b"a", b"b"),), [[b"a", b"b"]], iter([(b"a", b"b")]), {b"a": b"b"}.items()]
-)
+@pytest.mark.parametrize("pairs", [((b"a", b"b"),), [[b"a", b"b"]], iter([(b"a", b"b")]), {b"a": b"b"}.items()])
 def test_headers_may_be_any_iterable_of_pairs(pairs: Any) -> None:
     event = ResponseMessages().advance({"type": "http.response.start", "status": 200, "headers": pairs})
     assert event == ResponseHead(200, [(b"a", b"b")], trailers=False)

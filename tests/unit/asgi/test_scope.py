@@ -24,9 +24,7 @@ HEAD = RequestHead(
 )
 
 
-def scope_of(
-    *, root_path: str = "", state: dict[str, Any] | None = None, peer: Peer = PEER, **head: Any
-) -> Any:
+def scope_of(*, root_path: str = "", state: dict[str, Any] | None = None, peer: Peer = PEER, **head: Any) -> Any:
     return http_scope(replace(HEAD, **head), peer, root_path=root_path, state=state or {})
 
 

@@ -29,9 +29,7 @@ def serving_http(app: ASGIApplication, **settings: Any) -> AbstractAsyncContextM
     return serving(app, lifespan="off", **settings)
 
 
-async def start(
-    send: Send, *, length: int | None = None, status: int = 200, headers: Sequence[Header] = ()
-) -> None:
+async def start(send: Send, *, length: int | None = None, status: int = 200, headers: Sequence[Header] = ()) -> None:
     """Send a response's start, with a Content-Length if `length` is given."""
     fields = list(headers) if length is None else [(b"content-length", b"%d" % length), *headers]
     await send({"type": "http.response.start", "status": status, "headers": fields})

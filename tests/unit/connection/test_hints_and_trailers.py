@@ -29,9 +29,7 @@ HELLO = b"hello, world"
 
 async def test_early_hints_go_out_before_the_response() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(
-            {"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"]}
-        )
+        await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload", b"</b.js>; rel=preload"]})
         await anyio.sleep(1)
         await start(send, length=12)
         await send({"type": "http.response.early_hint", "links": [b"</c.js>; rel=preload"]})

@@ -132,9 +132,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("wire", "status"), REFUSALS)
-async def test_a_refusal_is_an_answer_with_a_text_and_the_end_of_the_connection(
-    wire: bytes, status: int
-) -> None:
+async def test_a_refusal_is_an_answer_with_a_text_and_the_end_of_the_connection(wire: bytes, status: int) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError("a refused request must not reach the application")
 
@@ -243,9 +241,7 @@ async def test_http_10_never_gets_an_informational_response() -> None:
 
 
 @pytest.mark.parametrize("target", [b"/\xc3\xa9?x=\xff", b"/%00%0a", b"/a?b?c#d"])
-async def test_an_odd_target_is_served_or_refused_and_logged(
-    target: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_odd_target_is_served_or_refused_and_logged(target: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with serving_http(echo) as served:
         client = served.connect()
@@ -264,8 +260,7 @@ async def test_a_scope_tells_the_request_as_it_was_received() -> None:
     async with serving_http(app, root_path="/api") as served:
         client = served.connect(local_address=("10.0.0.1", 8000), remote_address=("10.0.0.2", 4000))
         await client.send(
-            b"get http://other.example/a%20b/%C3%A9?x=%20&y HTTP/1.1\r\n"
-            b"Host: mine\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
+            b"get http://other.example/a%20b/%C3%A9?x=%20&y HTTP/1.1\r\nHost: mine\r\nX-A: 1\r\nX-A: 2\r\n\r\n"
         )
         await client.response()
     (scope,) = scopes

@@ -66,9 +66,7 @@ async def test_date_and_server_are_added_unless_the_application_has_its_own() ->
     assert names.count(b"date") == names.count(b"server") == 1
 
 
-@pytest.mark.parametrize(
-    "field", [(b"x-a", b"b\r\nSet-Cookie: evil=1"), (b"x-a: b\r\nevil", b"1"), (b"x-a", b"b\x00")]
-)
+@pytest.mark.parametrize("field", [(b"x-a", b"b\r\nSet-Cookie: evil=1"), (b"x-a: b\r\nevil", b"1"), (b"x-a", b"b\x00")])
 async def test_a_field_that_would_split_the_response_is_a_500_and_never_on_the_wire(
     field: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,9 +84,7 @@ async def test_a_field_that_would_split_the_response_is_a_500_and_never_on_the_w
     assert len(errors_in(caplog)) == 1
 
 
-@pytest.mark.parametrize(
-    "fault", [{"status": 99}, {"status": 1000}, {"headers": [(b"content-length", b"-1")]}]
-)
+@pytest.mark.parametrize("fault", [{"status": 99}, {"status": 1000}, {"headers": [(b"content-length", b"-1")]}])
 async def test_after_a_refused_start_an_error_middleware_may_start_another(fault: dict[str, Any]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         with pytest.raises(LocalProtocolError):

@@ -66,9 +66,7 @@ HEADS = {
     ),
     request(b"Connection: closed"): with_fields((b"connection", b"closed")),
     request(line=b"GET / HTTP/1.0"): replace(PLAIN, http_version="1.0", keep_alive=False),
-    request(line=b"GET / HTTP/1.0", host=None): replace(
-        PLAIN, http_version="1.0", keep_alive=False, headers=[]
-    ),
+    request(line=b"GET / HTTP/1.0", host=None): replace(PLAIN, http_version="1.0", keep_alive=False, headers=[]),
     request(b"Connection: x, Keep-Alive", line=b"GET / HTTP/1.0"): with_fields(
         (b"connection", b"x, Keep-Alive"), http_version="1.0"
     ),

@@ -147,9 +147,7 @@ def test_any_bytes_give_events_or_a_refusal(wire: bytes, places: list[int]) -> N
 
 @quick
 @given(st.lists(st.binary(min_size=1, max_size=100), max_size=6), PLACES, st.booleans())
-def test_the_body_that_comes_out_is_the_body_that_was_sent(
-    parts: list[bytes], places: list[int], chunks: bool
-) -> None:
+def test_the_body_that_comes_out_is_the_body_that_was_sent(parts: list[bytes], places: list[int], chunks: bool) -> None:
     body = b"".join(parts)
     if chunks:
         wire = chunked(b"".join(b"%X\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
@@ -186,9 +184,7 @@ def test_the_short_way_and_the_long_way_give_the_same(
 
 @quick
 @given(wires(), PLACES, st.sampled_from([LIMITS, Limits()]))
-def test_the_short_way_and_the_long_way_give_the_same_bodies(
-    wire: bytes, places: list[int], limits: Limits
-) -> None:
+def test_the_short_way_and_the_long_way_give_the_same_bodies(wire: bytes, places: list[int], limits: Limits) -> None:
     the_steps([wire], limits=limits)
     the_steps(split(wire, places), limits=limits)
 

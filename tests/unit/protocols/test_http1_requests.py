@@ -66,9 +66,7 @@ def test_limits_allow_what_reaches_them_and_no_more() -> None:
     outcome = the_outcome(wire, limits=Limits(**exact))
     assert outcome.refusal is None
     assert outcome.readings[0].complete
-    statuses = {
-        name: the_outcome(wire, limits=Limits(**{**exact, name: exact[name] - 1})).status for name in exact
-    }
+    statuses = {name: the_outcome(wire, limits=Limits(**{**exact, name: exact[name] - 1})).status for name in exact}
     assert statuses == {"request_line": 414, "request_head": 431, "request_fields": 431, "request_body": 413}
 
 

@@ -20,9 +20,7 @@ def is_remembered(status: int, fields: Fields) -> bool:
     return rendered_head(ResponseHead(status, list(fields), trailers=False)) is first
 
 
-@pytest.mark.parametrize(
-    "fields", [[], LENGTH_2, [(b"content-type", b"a/b"), *LENGTH_2], [(b"connection", b"close")]]
-)
+@pytest.mark.parametrize("fields", [[], LENGTH_2, [(b"content-type", b"a/b"), *LENGTH_2], [(b"connection", b"close")]])
 def test_a_head_of_repeating_fields_is_remembered(fields: Fields) -> None:
     assert is_remembered(200, fields)
 
@@ -46,9 +44,7 @@ def test_heads_that_differ_in_status_order_or_case_are_rendered_apart() -> None:
     fields: Fields = [(b"vary", b"a"), (b"allow", b"b")]
     heads = [(200, fields), (201, fields), (200, fields[::-1]), (200, [(b"Vary", b"a"), (b"allow", b"b")])]
     for _ in range(2):
-        wires = [
-            rendered_head(ResponseHead(status, list(given), trailers=False)).lines for status, given in heads
-        ]
+        wires = [rendered_head(ResponseHead(status, list(given), trailers=False)).lines for status, given in heads]
         assert len(set(wires)) == len(heads)
 
 

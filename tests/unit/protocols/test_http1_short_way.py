@@ -161,16 +161,12 @@ def test_an_ordinary_head_behind_half_a_head_is_read_alike_in_one_call_and_in_tw
 
 
 @pytest.mark.parametrize("wire", ORDINARY)
-def test_an_ordinary_head_behind_an_empty_line_is_read_as_if_it_came_first(
-    wire: bytes, known: FieldLines
-) -> None:
+def test_an_ordinary_head_behind_an_empty_line_is_read_as_if_it_came_first(wire: bytes, known: FieldLines) -> None:
     assert the_steps([b"\r\n", wire], known=known)[1:] == the_steps([wire], known=known)
 
 
 @pytest.mark.parametrize("wire", [*ORDINARY[:4], *NOT_ORDINARY[:4], *map(request, [b"A : b", b"Host: h"])])
-def test_requests_that_follow_each_other_are_read_alike_in_one_call_and_in_two(
-    wire: bytes, known: FieldLines
-) -> None:
+def test_requests_that_follow_each_other_are_read_alike_in_one_call_and_in_two(wire: bytes, known: FieldLines) -> None:
     # Behind every request of a kind: after a refusal the same refusal, whatever comes.
     walk = the_steps([BROWSER, wire, b"\r\n", wire, BROWSER, BROWSER[:9], BROWSER[9:]], known=known)
     assert isinstance(walk[0].gave, RequestHead)
@@ -266,9 +262,7 @@ def test_one_beyond_a_limit_is_refused_however_well_its_lines_are_known(
         (b"GET / HTTP/1.1", b""),
     ],
 )
-def test_every_byte_in_a_request_line_is_read_alike_in_one_call_and_in_two(
-    before: bytes, after: bytes
-) -> None:
+def test_every_byte_in_a_request_line_is_read_alike_in_one_call_and_in_two(before: bytes, after: bytes) -> None:
     lines = lines_known_from(request())
     wires = [request(line=before + bytes([value]) + after) for value in range(256)]
     gave = [the_steps([wire], known=lines)[0].gave for wire in wires]

@@ -184,9 +184,7 @@ async def test_a_startup_may_take_an_hour_where_no_limit_is_set() -> None:
         assert (await served.connect().get()).status == 200
 
 
-@pytest.mark.parametrize(
-    "message", [{"type": "lifespan.shutdown.complete"}, {"type": "lifespan.begun"}, {}], ids=str
-)
+@pytest.mark.parametrize("message", [{"type": "lifespan.shutdown.complete"}, {"type": "lifespan.begun"}, {}], ids=str)
 async def test_a_message_that_does_not_fit_raises_in_the_app(message: dict[str, str]) -> None:
     class App(Lifespan):
         async def lifespan(self, receive: Receive, send: Send) -> None:

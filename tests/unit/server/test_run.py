@@ -136,9 +136,7 @@ def test_an_app_that_cannot_be_imported_is_raised_bare(backend: str, monkeypatch
     assert type(caught.value) is AppLoadError
 
 
-@pytest.mark.parametrize(
-    "settings", [{"backend": "curio"}, {"backend": "trio", "loop": "uvloop"}, {"prot": 1}]
-)
+@pytest.mark.parametrize("settings", [{"backend": "curio"}, {"backend": "trio", "loop": "uvloop"}, {"prot": 1}])
 def test_settings_are_checked_before_a_loop_is_made(settings: dict[str, Any]) -> None:
     app = Journal()
     with pytest.raises(ConfigError):

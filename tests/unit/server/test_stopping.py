@@ -187,9 +187,7 @@ async def test_the_notice_comes_after_ten_seconds() -> None:
     ("grace", "notice", "expected"),
     [(5, 10, 2), (100, 10, 10), (25, 3, 3), (10, 0, 0), ("none", 10, 10), ("none", "none", None)],
 )
-async def test_the_notice_comes_when_it_should(
-    grace: float | str, notice: float | str, expected: float | None
-) -> None:
+async def test_the_notice_comes_when_it_should(grace: float | str, notice: float | str, expected: float | None) -> None:
     settings: dict[str, Any] = {"timeout_graceful_shutdown": grace, "timeout_shutdown_notice": notice}
     async with running(app := Listening(), **settings) as run:
         await run.connect().send(REQUEST)

@@ -216,9 +216,7 @@ async def test_an_embedded_server_says_every_five_seconds_what_it_waits_for(
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_a_stubborn_lifespan_is_named_and_awaited(
-    cancelled: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_stubborn_lifespan_is_named_and_awaited(cancelled: bool, caplog: pytest.LogCaptureFixture) -> None:
     let_go = anyio.Event()
 
     class App(Journal):

@@ -39,9 +39,7 @@ class Call:
         self.cancel_scope = anyio.CancelScope()
         self._ended = anyio.Event()
 
-    async def run(
-        self, call: Callable[[], Awaitable[bytes | None]], *, task_status: TaskStatus[None]
-    ) -> None:
+    async def run(self, call: Callable[[], Awaitable[bytes | None]], *, task_status: TaskStatus[None]) -> None:
         with self.cancel_scope:
             # The caller goes on only after this step of the task, which ends where `call` blocks.
             task_status.started()

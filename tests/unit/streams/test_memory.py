@@ -77,13 +77,9 @@ async def test_addresses_are_mirrored_at_the_other_end() -> None:
         server.extra(SocketAttribute.raw_socket)
 
 
-@pytest.mark.parametrize(
-    ("address", "family"), [(("::1", 443), socket.AF_INET6), (("10.0.0.1", 443), socket.AF_INET)]
-)
+@pytest.mark.parametrize(("address", "family"), [(("::1", 443), socket.AF_INET6), (("10.0.0.1", 443), socket.AF_INET)])
 @bounded
-async def test_the_family_follows_from_the_address(
-    address: tuple[str, int], family: socket.AddressFamily
-) -> None:
+async def test_the_family_follows_from_the_address(address: tuple[str, int], family: socket.AddressFamily) -> None:
     server, _ = memory_stream_pair(local_address=address)
     assert server.extra(SocketAttribute.family) == family
 

@@ -40,9 +40,7 @@ def contexts(request: pytest.FixtureRequest) -> Contexts:
     return contexts
 
 
-async def connect(
-    contexts: Contexts, *, standard_compatible: bool = True
-) -> tuple[TlsStream, TLSStream, MemoryStream]:
+async def connect(contexts: Contexts, *, standard_compatible: bool = True) -> tuple[TlsStream, TLSStream, MemoryStream]:
     """Our stream, anyio's at the other end, and what is below anyio's."""
     server, client = memory_stream_pair()
     ours: list[TlsStream] = []

@@ -72,9 +72,7 @@ class Http1Codec:
         "_state",
     )
 
-    def __init__(
-        self, limits: Limits, *, engine: str = "auto", field_lines: FieldLines = SHARED_LINES
-    ) -> None:
+    def __init__(self, limits: Limits, *, engine: str = "auto", field_lines: FieldLines = SHARED_LINES) -> None:
         self._limits = limits
         self._h11_only = engine == "h11"
         self._field_lines = field_lines

@@ -140,10 +140,7 @@ def _options(values: Iterable[bytes]) -> frozenset[bytes]:
     """The options that all Connection fields list, in lower case."""
     if not values:
         return _NO_OPTIONS
-    return (
-        frozenset(option.strip(OWS) for value in values for option in value.lower().split(b","))
-        - _EMPTY_OPTION
-    )
+    return frozenset(option.strip(OWS) for value in values for option in value.lower().split(b",")) - _EMPTY_OPTION
 
 
 def _read_length(lengths: Sequence[bytes], codings: Sequence[bytes], version: str) -> int | None:

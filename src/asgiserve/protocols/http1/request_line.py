@@ -18,9 +18,7 @@ RequestLine: TypeAlias = tuple[str, bytes, bytes, str, bytes | None]
 """Method, path, query, version and, of an absolute-form target, its authority. A plain tuple: one is made
 per request."""
 
-METHODS: Final = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-}
+METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")}
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 ORDINARY_LINE: Final = re.compile(

@@ -84,16 +84,12 @@ class ResponseWriter:
         """Check and render the head, but for its connection field. Raises LocalProtocolError."""
         self._known = known = rendered_head(head)
         self._framing = framing = _frame(request, head.status, known.length)
-        self._defaults = (
-            _defaults_but(defaults, known, date) if known.server or known.date else defaults.block(date)
-        )
+        self._defaults = _defaults_but(defaults, known, date) if known.server or known.date else defaults.block(date)
         self._left = known.length or 0
         self._trailers_follow = head.trailers and framing is _CHUNKED
         self._state = _BEGUN
         self._version = "1.1" if request is None else request.http_version
-        self.keep_alive = (
-            (request is None or request.keep_alive) and framing is not _CLOSE and not known.close
-        )
+        self.keep_alive = (request is None or request.keep_alive) and framing is not _CLOSE and not known.close
         """Whether the connection may go on when this response is complete."""
 
     def head(self, *, close: bool) -> bytes:

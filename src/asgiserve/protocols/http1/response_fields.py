@@ -119,11 +119,7 @@ def render_field(field: Header, kind: ResponseFieldKind) -> bytes:
     if FIELD_VALUE.fullmatch(value) is None:
         raise LocalProtocolError(f"response field {name!r}: the value contains a control character")
     line = b"%b: %b\r\n" % (name, value)
-    if (
-        kind is ResponseFieldKind.REPEATING
-        and len(line) <= _MAX_RENDERED_LENGTH
-        and len(RENDERED) < _MAX_RENDERED
-    ):
+    if kind is ResponseFieldKind.REPEATING and len(line) <= _MAX_RENDERED_LENGTH and len(RENDERED) < _MAX_RENDERED:
         RENDERED[field] = line
     return line
 
