@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from asgiserve.config import OPTIONS
+
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs/reference/behaviour.md"
+PAGE = (ROOT / "docs/reference/behaviour.md").read_text()
 SECTIONS = [
     "Streams",
+    "Connections",
     "Requests",
     "Refusals",
     "Responses",
@@ -19,13 +23,21 @@ SECTIONS = [
     "Timeouts and limits",
     "Lifespan",
     "Stopping",
+    "Errors of applications",
+    "Context and tasks",
     "Logs",
     "Command line",
+    "Differences from uvicorn",
 ]
 
-NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE.read_text())))
+TEST = r"`(tests/[\w/]+\.py)::(test_\w+)`"
+NAMED = sorted(set(re.findall(TEST, PAGE)))
+SENTENCES = re.findall(r"^- (.+(?:\n  .+)*)", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| (.+) \|$", re.sub(r"^.+\n\|-.+$", "", PAGE, flags=re.MULTILINE), re.MULTILINE)
+BOUNDS = [name for name in OPTIONS if name.startswith(("timeout_", "limit_"))]
 
 
+@cache
 def _tests_in(file: Path) -> set[str]:
     return {
         node.name
@@ -40,13 +52,19 @@ def test_a_named_test_exists(file: str, name: str) -> None:
 
 
 def test_the_sections_are_all_there_in_order() -> None:
-    assert re.findall(r"^## (.+)$", PAGE.read_text(), re.MULTILINE) == SECTIONS
+    assert re.findall(r"^## (.+)$", PAGE, re.MULTILINE) == SECTIONS
 
 
-def test_every_sentence_ends_with_its_test() -> None:
-    promises = re.findall(r"^- (.+(?:\n  .+)*)", PAGE.read_text(), re.MULTILINE)
-
-    unproven = [each for each in promises if not re.search(r"`tests/[\w/]+\.py::test_\w+`$", each)]
+@pytest.mark.parametrize("promises", [SENTENCES, ROWS], ids=["sentences", "rows of tables"])
+def test_every_promise_ends_with_one_test(promises: list[str]) -> None:
+    unproven = [each for each in promises if not re.search(f"{TEST}$", each) or len(re.findall(TEST, each)) > 1]
 
     assert promises
     assert not unproven
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_every_timeout_and_limit_has_a_row_with_its_default(name: str) -> None:
+    (row,) = [each for each in ROWS if each.startswith(f"`{name}` |")]
+
+    assert row.split(" | ")[1] == OPTIONS[name].default_text

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import trio
@@ -39,18 +40,22 @@ def clock() -> Callable[[], float]:
     return asyncio.get_running_loop().time
 
 
-class HostTask(Protocol):
+class HostTask(ABC):
     """The task in which a driver calls applications."""
 
+    __slots__ = ("cancelling",)
+
+    def __init__(self, cancelling: Callable[[], int]) -> None:
+        self.cancelling = cancelling
+        """How often somebody has cancelled the task itself, by the loop's own means."""
+
+    @abstractmethod
     def context_replaced(self) -> bool:
         """Whether the loop runs this step in another context than the task's own, on purpose."""
-        ...
 
-    cancelling: Callable[[], int]
-    """How often somebody has cancelled the task itself, by the loop's own means."""
-
+    @abstractmethod
     async def absorb_cancellation(self) -> None:
-        """Undo that, so that the driver can go on. Our own cancellation still comes through."""
+        """Undo such a cancellation, so that the driver can go on. Our own still comes through."""
 
 
 def host_task() -> HostTask:
@@ -58,14 +63,14 @@ def host_task() -> HostTask:
     return _TrioTask() if trio.lowlevel.in_trio_run() else _AsyncioTask()
 
 
-class _AsyncioTask:
-    __slots__ = ("_task", "cancelling")
+class _AsyncioTask(HostTask):
+    __slots__ = ("_task",)
 
     def __init__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
+        super().__init__(task.cancelling)
         self._task = task
-        self.cancelling: Callable[[], int] = task.cancelling
 
     def context_replaced(self) -> bool:
         return False
@@ -83,13 +88,13 @@ class _AsyncioTask:
                 raise
 
 
-class _TrioTask:
-    __slots__ = ("_context", "_task", "cancelling")
+class _TrioTask(HostTask):
+    __slots__ = ("_context", "_task")
 
     def __init__(self) -> None:
+        super().__init__(int)  # always 0: trio cancels scopes, never tasks
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context
-        self.cancelling: Callable[[], int] = int  # never: trio cancels scopes, not tasks
 
     def context_replaced(self) -> bool:
         return self._task.context is not self._context

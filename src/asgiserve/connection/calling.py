@@ -59,7 +59,8 @@ def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTa
             except BaseException as caught:
                 error = caught
             exchange.stepping = True
-            step, argument = (coroutine.send, value) if error is None else (coroutine.throw, error)
+            step: Any = coroutine.send if error is None else coroutine.throw
+            argument: Any = value if error is None else error
             try:
                 if host.context_replaced():
                     # A thread calls back by trio.from_thread: trio runs this one step in the thread's

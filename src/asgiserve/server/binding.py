@@ -96,7 +96,7 @@ def _bind_tcp(host: str, port: int) -> list[BoundSocket]:
     addresses = _resolve(host, port)
     for attempt in range(_PORT_TRIES):
         bound: list[BoundSocket] = []
-        chosen = port
+        address, chosen = host, port
         try:
             for family, address in addresses:
                 sock = _bind_address(family, (address, chosen))

@@ -8,6 +8,7 @@ import pytest
 
 from asgiserve.errors import LocalProtocolError
 from asgiserve.events import ResponseHead
+from asgiserve.protocols.http1 import DefaultFields
 from asgiserve.protocols.http1.response_head import rendered_head
 from tests.unit.protocols.responses import GET, GET_10, HEAD, LENGTH_2, begun, write
 
@@ -44,8 +45,8 @@ def test_heads_that_differ_in_status_order_or_case_are_rendered_apart() -> None:
     fields: Fields = [(b"vary", b"a"), (b"allow", b"b")]
     heads = [(200, fields), (201, fields), (200, fields[::-1]), (200, [(b"Vary", b"a"), (b"allow", b"b")])]
     for _ in range(2):
-        wires = [rendered_head(ResponseHead(status, list(given), trailers=False)).lines for status, given in heads]
-        assert len(set(wires)) == len(heads)
+        rendered = [rendered_head(ResponseHead(status, list(given), trailers=False)) for status, given in heads]
+        assert len({one.lines for one in rendered}) == len(heads)
 
 
 def test_one_head_answers_every_kind_of_request() -> None:
@@ -55,6 +56,18 @@ def test_one_head_answers_every_kind_of_request() -> None:
         assert write(begun(GET, fields), b"hi") == head + b"\r\nhi"
         assert write(begun(HEAD, fields), b"hi") == head + b"\r\n"
         assert write(begun(GET_10, fields), b"hi") == head + b"connection: close\r\n\r\nhi"
+
+
+def test_one_head_is_sent_with_the_defaults_of_each_server() -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
+    servers = [DefaultFields(b"one", []), DefaultFields(None, []), DefaultFields(b"two", [("x-extra", "1")])]
+    for _ in range(2):
+        sent = [begun(GET, LENGTH_2, defaults=defaults).head(close=False) for defaults in servers]
+        assert sent == [
+            head + b"server: one\r\n\r\n",
+            head + b"\r\n",
+            head + b"server: two\r\nx-extra: 1\r\n\r\n",
+        ]
 
 
 def test_what_is_changed_in_a_head_later_is_not_what_was_remembered() -> None:
