@@ -166,7 +166,7 @@ class DefaultFields:
             else:
                 plain.append(field)
         self.plain = render_plain_fields(plain, "the fields added to every response")
-        self._block_date: bytes | None = b""
+        self._block_date: object = self  # no date yet
         self._block = b""
 
     def block(self, date: bytes | None) -> bytes:

@@ -3,8 +3,8 @@
 What lives here: what an application's status and fields say, whichever request they answer. What depends on the
 request, how the body is delimited and whether the connection goes on, is the response writer's, who calls this.
 
-Applications send the same few heads without end. A head of which nothing is a secret is rendered once and then
-found by its value: within fixed bounds, and when full it learns nothing more.
+Applications send the same few heads without end. A head whose fields all repeat and carry no secret is rendered
+once and then found by its value, within fixed bounds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_REMEMBERED_LENGTH: Final = 512
 class RenderedHead:
     """The status line and the application's own fields, and what the fields mean to the server."""
 
-    __slots__ = ("_defaults", "_plain", "close", "date", "length", "lines", "server", "upgrade")
+    __slots__ = ("_plain", "close", "date", "length", "lines", "server", "upgrade")
 
     def __init__(self) -> None:
         self.lines = b""
@@ -43,16 +43,17 @@ class RenderedHead:
         self.server = False
         self.date = False
         """The field is the application's own, and takes the place of the server's."""
-        self._defaults: bytes | None = None
-        self._plain = b""
+        self._plain: tuple[bytes | None, bytes] = (None, b"")
+        """Default lines, and the head with them: one value, since servers in other threads share this head."""
 
     def plain(self, defaults: bytes) -> bytes:
         """The whole head, with these default lines and nothing else. Joined when the defaults change: once a
         second, for they contain the date."""
-        if defaults is not self._defaults:
-            self._defaults = defaults
-            self._plain = self.lines + defaults + b"\r\n"
-        return self._plain
+        known, plain = self._plain
+        if defaults is not known:
+            plain = self.lines + defaults + b"\r\n"
+            self._plain = (defaults, plain)
+        return plain
 
 
 def rendered_head(head: ResponseHead) -> RenderedHead:
@@ -71,7 +72,7 @@ def _render(head: ResponseHead) -> RenderedHead:
         raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
     rendered = RenderedHead()
     lines = [status_line(status)]
-    secrets = False
+    repeats = True
     for field in head.headers:
         kind = kind_of(field[0])
         if kind is ResponseFieldKind.CONTENT_LENGTH:
@@ -79,12 +80,15 @@ def _render(head: ResponseHead) -> RenderedHead:
             if status != 204:  # RFC 9110 8.6: a 204 has none
                 lines.append(b"content-length: %d\r\n" % length)
         elif kind is ResponseFieldKind.PLAIN or kind is ResponseFieldKind.REPEATING:
-            secrets = secrets or kind is ResponseFieldKind.PLAIN
+            repeats = repeats and kind is ResponseFieldKind.REPEATING
             lines.append(RENDERED.get(field) or render_field(field, kind))
         else:
+            repeats = False
             lines.append(_render_and_note(field, kind, status, rendered))
     rendered.lines = b"".join(lines)
-    if not secrets and len(rendered.lines) <= _MAX_REMEMBERED_LENGTH and len(_remembered) < _MAX_REMEMBERED:
+    if repeats and len(rendered.lines) <= _MAX_REMEMBERED_LENGTH:
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()  # lengths vary: what repeats is soon here again
         _remembered[(status, *head.headers)] = rendered
     return rendered
 
