@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
 BACKENDS = ["asyncio", "trio"]
 
 
@@ -74,3 +76,11 @@ def test_an_example_is_short_and_says_how_to_run_it(file: Path) -> None:
 
     assert len(text.splitlines()) < 40
     assert f"{file.stem}:app" in text or f"python examples/{file.name}" in text
+
+
+def test_the_application_of_the_tutorial_is_the_first_example() -> None:
+    tutorial = (ROOT / "docs/tutorial/first-app.md").read_text()
+
+    (application,) = re.findall(r"^```python\n(.+?)^```", tutorial, re.MULTILINE | re.DOTALL)
+
+    assert (EXAMPLES / "hello.py").read_text().endswith(application)
