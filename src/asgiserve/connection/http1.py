@@ -120,45 +120,42 @@ class Http1Connection:
 
     # --- the leading task ---
 
-    async def serve(self) -> None:
-        """Serve the connection from its first byte on."""
-        self.service.connections.add(self)
-        await self._lead(None)
-
-    def hand_over(self, exchange: Exchange) -> None:
-        """The application of this exchange lingers in the leading task: another task leads from here."""
-        self._leader = None
-        self.service.spawn(self._lead, exchange)
-
     @ki_protected
-    async def _lead(self, unsettled: Exchange | None) -> None:
-        """Lead the connection until it is closed or handed over."""
+    async def lead(self, unsettled: Exchange | None = None) -> None:
+        """Serve the connection until it is closed or handed over: from its first byte on, or from this exchange.
+
+        One function, not a ladder of small ones: each level of it would be entered again for every request.
+        """
+        service = self.service
+        service.connections.add(self)
         self._leader = host = host_task()
         try:
-            leading = await self._lead_in_scope(unsettled, host)
-            while leading:
-                leading = await self._lead_in_scope(None, host)
+            while True:
+                with anyio.CancelScope() as self._scope:
+                    while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
+                        unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
+                        head = await self._next_head()
+                        if head is None:
+                            break
+                        unsettled = self.exchange = Exchange(self, head)
+                        await service.run(self, unsettled, host)
+                        if unsettled.lingers and unsettled.returned is None:
+                            return
+                    await self._end()
+                    return
+                if not await self._after_deadline():
+                    return
+                unsettled = None
         finally:
             if self._leader is host:
                 # Closed by now, or cancelled: the descriptor must not outlive the task that owns it.
                 self.stream.abort()
-                self.service.release(self)
+                service.release(self)
 
-    async def _lead_in_scope(self, unsettled: Exchange | None, host: HostTask) -> bool:
-        """Whether this task has to lead on, in a new scope: the last one was cancelled by a deadline."""
-        with anyio.CancelScope() as self._scope:
-            while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
-                unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
-                head = await self._next_head()
-                if head is None:
-                    break
-                unsettled = self.exchange = Exchange(self, head)
-                await self.service.run(self, unsettled, host)
-                if unsettled.lingers and unsettled.returned is None:
-                    return False
-            await self._end()
-            return False
-        return await self._after_deadline()
+    def hand_over(self, exchange: Exchange) -> None:
+        """The application of this exchange lingers in the leading task: another task leads from here."""
+        self._leader = None
+        self.service.spawn(self.lead, exchange)
 
     # --- between exchanges ---
 
@@ -341,7 +338,7 @@ class Http1Connection:
             self._scope.cancel()
 
     async def _after_deadline(self) -> bool:
-        """A wait for a head was ended. Whether the connection leads on after all."""
+        """A wait for a head was ended. Whether there is a request to lead on with after all."""
         expired, self._expired = self._expired, None
         if expired is _NO_HEAD:
             await self._refuse(RemoteProtocolError("The request head took too long.", status=408))

@@ -40,7 +40,7 @@ async def serve_connection(service: Service, open_stream: Callable[[], Awaitable
         if connection is None:
             service.release(None)
     if connection is not None:
-        await connection.serve()
+        await connection.lead()
 
 
 async def _secure(service: Service, stream: Stream, ssl_context: ssl.SSLContext) -> Stream:
