@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from asgiserve.config import Launch
 
-__all__ = ["HostTask", "clock", "current_backend", "host_task", "ki_protected", "run_options"]
+__all__ = ["HostTask", "clock", "current_backend", "host_task", "ki_protected", "run_options", "stopwatch"]
 
 ki_protected = trio.lowlevel.enable_ki_protection
 """On trio, Ctrl+C in an embedding program must reach its main task, never one of ours or an application.
@@ -38,6 +39,13 @@ def clock() -> Callable[[], float]:
     if trio.lowlevel.in_trio_run():
         return trio.current_time
     return asyncio.get_running_loop().time
+
+
+def stopwatch() -> Callable[[], float]:
+    """A clock for durations, in seconds. The loop's own, but for uvloop's, which moves in milliseconds only."""
+    if not trio.lowlevel.in_trio_run() and not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        return time.perf_counter
+    return clock()
 
 
 class HostTask(ABC):

@@ -32,7 +32,7 @@ def log_access(exchange: Exchange) -> None:
         head.http_version,
         status,
         exchange.body_bytes,
-        connection.service.clock() - exchange.started_at,
+        connection.service.stopwatch() - exchange.started_at,
     )
     if exchange.stepping:
         logs.log_access(record)  # we are inside that context already

@@ -90,7 +90,7 @@ class Exchange:
         self.connection = connection
         self._messages = ResponseMessages()
         if service.access_log:
-            self.started_at = service.clock()
+            self.started_at = service.stopwatch()
 
     # --- what the application calls ---
 
@@ -312,20 +312,20 @@ class Exchange:
     async def _send_body(self, chunk: BodyChunk) -> None:
         data, more, writer = chunk.data, chunk.more, self.writer
         assert writer is not None
-        if self.held:
-            self.held = False
-            head = writer.head(close=self.connection.must_close())
-            buffers = writer.body(data, more)
+        held, self.held = self.held, False
+        head = writer.head(close=self.connection.must_close()) if held else b""
+        buffers = writer.body(data, more)
+        size = len(data) if buffers else 0
+        if held:
             # Only now: had the body not fitted its length, nothing would be on the wire.
             self.head_sent = True
             self.may_go_on = writer.keep_alive
-            self.body_bytes = len(data)
-            buffers = (head + buffers[0],) if buffers and len(data) <= _JOINED else (head, *buffers)
-        else:
-            buffers = writer.body(data, more)
-            self.body_bytes += len(data)
-        if buffers and not await self.connection.outlet.write(*buffers):
-            self._lost()
+            buffers = (head + buffers[0],) if buffers and size <= _JOINED else (head, *buffers)
+        if buffers:
+            if await self.connection.outlet.write(*buffers):
+                self.body_bytes += size
+            else:
+                self._lost()
         if self._messages.state is COMPLETE:
             self._complete()
         elif more:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asgiserve import logs
-from asgiserve.backend import clock
+from asgiserve.backend import clock, stopwatch
 from asgiserve.connection.dates import HttpDate
 from asgiserve.connection.deadlines import Watcher
 from asgiserve.connection.guard import guarded
@@ -62,6 +62,7 @@ class Service:
         self.state: dict[str, Any] = {}
         """The lifespan's state."""
         self.clock = clock()
+        self.stopwatch = stopwatch()
         self.cancelled_class = anyio.get_cancelled_exc_class()
         self.date: Callable[[], bytes | None] = HttpDate() if http.date_header else _no_date
         """The value of the Date field; None where it is switched off."""
