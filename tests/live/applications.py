@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import anyio.to_thread
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -117,3 +119,43 @@ async def fails_to_start(scope: Scope, receive: Receive, send: Send) -> None:
     """Its startup fails."""
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def swallows_cancellation(scope: Scope, receive: Receive, send: Send) -> None:
+    """Goes on for ever, whatever it is told."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    say("request: entered")
+    while True:
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            pass
+
+
+async def waits_for_a_thread(scope: Scope, receive: Receive, send: Send) -> None:
+    """Waits for a thread that waits for ever: neither of them can be cancelled."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    say("request: entered")
+    await anyio.to_thread.run_sync(threading.Event().wait)
+
+
+async def fails_to_stop(scope: Scope, receive: Receive, send: Send) -> None:
+    """Its shutdown fails."""
+    await _until_shutdown(receive, send)
+    await send({"type": "lifespan.shutdown.failed", "message": "no database"})
+
+
+async def stops_too_slowly(scope: Scope, receive: Receive, send: Send) -> None:
+    """Its shutdown does not end."""
+    await _until_shutdown(receive, send)
+    await anyio.sleep_forever()
+
+
+async def _until_shutdown(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()

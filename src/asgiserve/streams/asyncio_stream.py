@@ -179,20 +179,6 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         if self._sending is not OPEN:
             raise self._send_error()
 
-    async def send_eof(self) -> None:
-        if self._rest is not None:
-            raise BusyResourceError("sending to")
-        if self._sending is ENDED:
-            return
-        if self._sending is not OPEN:
-            raise self._send_error()
-        try:
-            self._transport.write_eof()
-        except OSError as exc:
-            self._break(exc)
-            raise self._send_error() from exc
-        self._sending = ENDED
-
     def pause_writing(self) -> None:
         self._writing_paused = True
 

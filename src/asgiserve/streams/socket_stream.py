@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import BusyResourceError
 from anyio.abc import SocketAttribute
 
-from asgiserve.streams.stream import OPEN, Stream
+from asgiserve.streams.stream import ENDED, OPEN, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,20 @@ class SocketStream(Stream):
         except OSError as exc:
             self._break(exc)
             raise self._send_error() from exc
+
+    async def send_eof(self) -> None:
+        if self._rest is not None:
+            raise BusyResourceError("sending to")
+        if self._sending is ENDED:
+            return
+        if self._sending is not OPEN:
+            raise self._send_error()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
+        self._sending = ENDED
 
     def peer_closed(self) -> bool:
         return self._receiving is not OPEN or _fin_or_reset_arrived(self._sock)

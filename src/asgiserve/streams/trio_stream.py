@@ -14,9 +14,8 @@ all the same: trio's are level-triggered.
 from __future__ import annotations
 
 import os
-import socket
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 from anyio import BusyResourceError, WouldBlock
@@ -24,6 +23,9 @@ from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from asgiserve.streams.socket_stream import SocketStream
 from asgiserve.streams.stream import ENDED, OPEN
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["TrioStream"]
 
@@ -124,20 +126,6 @@ class TrioStream(SocketStream):
             self._send_waits = False
         if self._sending is not OPEN:
             raise self._send_error()
-
-    async def send_eof(self) -> None:
-        if self._rest is not None:
-            raise BusyResourceError("sending to")
-        if self._sending is ENDED:
-            return
-        if self._sending is not OPEN:
-            raise self._send_error()
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError as exc:
-            self._break(exc)
-            raise self._send_error() from exc
-        self._sending = ENDED
 
     # --- closing ------------------------------------------------------------------------------------------
 

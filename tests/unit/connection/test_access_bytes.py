@@ -1,0 +1,141 @@
+"""How many bytes an access line says: those of the response's body that went out, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from tests.unit.connection.applications import access_lines, body, get, reply, serving_http, start
+
+if TYPE_CHECKING:
+    from asgiserve.types import ASGIApplication, Receive, Scope, Send
+
+pytestmark = pytest.mark.anyio
+
+PIECE = 100_000
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[tuple[str, int, int]]:
+    """Method, status and bytes of each line."""
+    return [(line[1], line[4], line[5]) for line in access_lines(caplog)]
+
+
+async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+    await reply(send, b"twelve bytes")
+
+
+async def streamed(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send)
+    await body(send, b"twelve ", more=True)
+    await body(send, b"bytes")
+
+
+async def unsent(scope: Scope, receive: Receive, send: Send) -> None:
+    await start(send, status=304)
+    await body(send, b"twelve bytes")
+
+
+@pytest.mark.parametrize("app", [counted, streamed])
+async def test_framing_and_heads_are_not_counted(app: ASGIApplication, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_http(app) as served:
+        await served.connect().get()
+    assert told(caplog) == [("GET", 200, 12)]
+
+
+@pytest.mark.parametrize("app", [counted, streamed])
+async def test_the_line_of_a_head_request_says_0_bytes(app: ASGIApplication, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get().replace(b"GET", b"HEAD"))
+        assert (await client.response("HEAD")).status == 200
+    assert told(caplog) == [("HEAD", 200, 0)]
+
+
+async def test_the_line_of_a_status_without_body_says_0_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_http(unsent) as served:
+        assert (await served.connect().get()).body == b""
+    assert told(caplog) == [("GET", 304, 0)]
+
+
+# --- peers that leave in the middle -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_the_line_of_a_lost_peer_counts_what_was_written_before(
+    method: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(3):
+            await body(send, bytes(1000), more=True)
+        await goes_on.wait()
+        for _ in range(3):
+            await body(send, bytes(1000), more=True)
+        await body(send)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get().replace(b"GET", method))
+        await anyio.sleep(1)
+        client.stream.abort()
+        goes_on.set()
+        await anyio.sleep(1)
+    size = 3000 if method == b"GET" else 0
+    assert told(caplog) == [(method.decode(), 499, size)]
+
+
+async def test_a_message_of_which_the_peer_took_only_a_part_is_not_counted(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        for _ in range(5):
+            await body(send, bytes(PIECE), more=True)
+        await body(send)
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=PIECE // 2)
+        await client.send(get())
+        data = b""
+        while len(data) < PIECE * 2.2:
+            data += await client.read()
+        client.stream.abort()
+        await anyio.sleep(1)
+    ((method, status, size),) = told(caplog)
+    assert (method, status) == ("GET", 499)
+    assert size == PIECE * 2
+    assert size <= len(data)
+
+
+async def test_a_peer_that_was_lost_before_its_response_got_0_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(2)
+        await counted(scope, receive, send)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get())
+        await anyio.sleep(1)
+        client.stream.abort()
+        await anyio.sleep(2)
+    assert told(caplog) == [("GET", 499, 0)]
+
+
+async def test_a_response_that_is_cut_at_its_timeout_counts_what_was_written(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await body(send, bytes(1000), more=True)
+        await anyio.sleep(3600)
+
+    async with serving_http(app, timeout_request=5) as served:
+        client = served.connect()
+        await client.send(get())
+        await anyio.sleep(6)
+    assert told(caplog) == [("GET", 504, 1000)]
