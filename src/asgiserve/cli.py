@@ -4,9 +4,9 @@ The only file that prints, exits or reads the environment, and the only one that
 option is made from its declaration in `config.OPTIONS`; no setting has a name, a default or a help text
 of its own here. What comes after the start, signals and the way to stop, is in signals.py.
 
-Exit codes: 0 after a graceful stop; 2 for options that make no sense; 3 if the application could not be
-loaded or started, or an address not be bound; 1 if its shutdown failed; 130 for Ctrl+C before the server
-was up.
+Exit codes: 0 after a graceful stop; 1 if the application's shutdown failed, or if something of it could not be ended;
+2 for options that make no sense; 3 if the application could not be loaded or started, or an address not be bound; 130
+and 143 for SIGINT and SIGTERM before the server was up.
 """
 
 from __future__ import annotations

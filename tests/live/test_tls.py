@@ -1,0 +1,71 @@
+"""TLS over real sockets, with the standard library's client, which is strict about the end of a connection."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.applications import report
+from tests.live.raw import RawClient, request
+from tests.unit.streams.conftest import CONTEXTS, make_contexts
+
+if TYPE_CHECKING:
+    from tests.live.conftest import LiveServers
+
+pytestmark = pytest.mark.live
+
+
+class TlsClient(RawClient):
+    """A connection behind its handshake. An end without close_notify is an error when it is read."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.socket = CONTEXTS.client.wrap_socket(self.socket, server_hostname="localhost", suppress_ragged_eofs=False)
+
+
+def test_a_connection_over_tls_is_kept_and_ends_with_a_close_notify(live_server: LiveServers) -> None:
+    server = live_server(report, ssl_context=CONTEXTS.server)
+
+    with TlsClient(server.port) as client:
+        client.send(request("/", "Content-Length: 100000", method="POST") + bytes(100_000))
+        assert b'"size": 100000' in client.answer("POST").body
+        answer = client.get("/", "Connection: close")
+
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert client.read_all() == b""
+
+
+def test_who_does_not_speak_tls_is_cut_and_the_next_client_is_served(live_server: LiveServers) -> None:
+    server = live_server(report, ssl_context=CONTEXTS.server)
+
+    with RawClient(server.port) as client:
+        client.send(request())
+        with pytest.raises(ConnectionResetError):
+            client.read()
+    with TlsClient(server.port) as client:
+        assert client.get().status == 200
+
+
+def test_a_client_whose_handshake_is_refused_reads_the_alert(live_server: LiveServers) -> None:
+    """The alert is written before the reset, which must not overtake it."""
+    contexts = make_contexts()
+    contexts.server.minimum_version = ssl.TLSVersion.TLSv1_3
+    contexts.client.maximum_version = ssl.TLSVersion.TLSv1_2
+    server = live_server(report, ssl_context=contexts.server)
+
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"), RawClient(server.port) as client:
+        contexts.client.wrap_socket(client.socket, server_hostname="localhost")
+
+
+def test_a_stop_ends_a_handshake_that_stalls_and_idle_connections(live_server: LiveServers) -> None:
+    server = live_server(report, ssl_context=CONTEXTS.server, timeout_graceful_shutdown=60, timeout_linger=0.1)
+
+    with RawClient(server.port) as stalled, TlsClient(server.port) as idle:
+        assert idle.get().status == 200
+        server.stop()
+        assert idle.read_all() == b""
+        with pytest.raises(ConnectionResetError):
+            stalled.read()
+        server.wait_ended()
