@@ -73,9 +73,9 @@ class FieldLines:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
         self.ordinary: dict[bytes, Header] = {}
-        """The same, and `Connection: keep-alive`, which means nothing in HTTP/1.1."""
-        self.hosts: dict[bytes, Header] = {}
-        """Lines of valid Host fields."""
+        """The same, `Connection: keep-alive`, which means nothing in HTTP/1.1, and `hosts`."""
+        self.hosts: set[bytes] = set()
+        """Lines of valid Host fields, of which a request has exactly one."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
 
@@ -105,7 +105,8 @@ class FieldLines:
             return field
         special.append(field)
         if name == b"host":
-            self._keep(line, field, self._apart, self.hosts)
+            if self._keep(line, field, self._apart, self.ordinary):
+                self.hosts.add(line)
         elif field == _KEEP_ALIVE:
             self._keep(line, field, self._apart, self.ordinary)
         elif kind is _SPECIAL_REPEATING:
@@ -121,10 +122,12 @@ class FieldLines:
             self._names[raw_name] = known
         return known
 
-    def _keep(self, line: bytes, field: Header, *finders: dict[bytes, Header]) -> None:
-        if len(line) <= _MAX_LINE_LENGTH and len(self.plain) + len(self._apart) < _MAX_LINES:
-            for lines in finders:
-                lines[line] = field
+    def _keep(self, line: bytes, field: Header, *finders: dict[bytes, Header]) -> bool:
+        if len(line) > _MAX_LINE_LENGTH or len(self.plain) + len(self._apart) >= _MAX_LINES:
+            return False
+        for lines in finders:
+            lines[line] = field
+        return True
 
 
 def _kind_of(name: bytes) -> _Kind:

@@ -73,8 +73,8 @@ class HeadCheck:
         if match is None or not 1 < len(lines) <= self._max_fields + 1 or len(lines[0]) > self._max_line:
             return None
         known = self._field_lines
-        headers = [known.hosts.get(lines[1]), *map(known.ordinary.get, lines[2:])]
-        if None in headers:
+        headers = list(map(known.ordinary.get, lines[1:]))
+        if None in headers or sum(map(known.hosts.__contains__, lines)) != 1:
             return None
         method, path, query = match.groups(b"")
         return RequestHead(METHODS[method], path, query, "1.1", headers, 0, True, False, b"")  # type: ignore[arg-type]
