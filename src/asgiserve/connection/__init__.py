@@ -6,5 +6,5 @@ The walk of a byte, from the socket to the application and back, goes through fi
 2. `http1.py`, the driver, reads from the stream, and hands the bytes to the codec.
 3. `protocols/http1/codec.py` turns bytes into a request head and body chunks.
 4. `exchange.py` is what the application is given as `receive()` and `send()`; `asgi/` says what a message may be.
-5. `protocols/http1/response.py` turns the response into bytes, and `exchange.py` hands them to the stream.
+5. `protocols/http1/response.py` turns the response into bytes, and `outlet.py` hands them to the stream.
 """

@@ -42,7 +42,6 @@ class Lifespan:
         self._startup_given = False
         self._shutdown_asked = anyio.Event()
         self._limit = math.inf
-        self.supported = True
         self.state: dict[str, Any] = {}
         self.context: Context = copy_context()
         """The application's context at `startup.complete`; requests run in copies of it."""
@@ -145,7 +144,6 @@ class Lifespan:
         self.error = self._failure(error)
 
     def _unsupported(self) -> None:
-        self.supported = False
         logs.log_info("ASGI 'lifespan' protocol appears unsupported.")
 
     def _failure(self, error: BaseException | None) -> StartupError | ShutdownError:
