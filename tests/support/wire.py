@@ -165,7 +165,7 @@ def _step(codec: Http1Codec, ask: Callable[[], Event]) -> Step:
         gave = ask()
     except RemoteProtocolError as error:
         gave = error.status, str(error)
-    return Step(gave, codec.body_complete, codec.body_arrived, codec.head_begun, codec.buffered, codec.unread())
+    return Step(gave, codec.body_complete, codec.body_arrived(), codec.head_begun, codec.buffered, codec.unread())
 
 
 def lines_known_from(*wires: bytes) -> FieldLines:

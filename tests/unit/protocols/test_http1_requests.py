@@ -118,11 +118,11 @@ def test_a_counted_body_has_arrived_when_all_of_it_is_held(engine: str) -> None:
     codec = Http1Codec(Limits(), engine=engine)
     codec.receive_data(request(b"Content-Length: 4", line=b"POST / HTTP/1.1", body=b"abc"))
     codec.next_head()
-    assert not codec.body_arrived
+    assert not codec.body_arrived()
     codec.receive_data(b"d")
-    assert codec.body_arrived
+    assert codec.body_arrived()
     codec.next_body()
-    assert codec.body_arrived
+    assert codec.body_arrived()
 
 
 def test_head_begun_counts_no_empty_lines() -> None:

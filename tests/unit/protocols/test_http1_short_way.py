@@ -62,7 +62,6 @@ ORDINARY = [
     request(line=b'OPTIONS //a/../b;c|{}"<> HTTP/1.1'),
     request(line=b"POST / HTTP/1.1"),
     request(b"Connection: keep-alive"),
-    request(b"Connection: keep-alive", b"connection:keep-alive"),
     request(b"Accept: a", b"Accept: a", b"User-Agent: \xff"),
     request(b"Host: h", host=None).replace(b"Host", b"Accept: a\r\nHost"),
     request(b"Connection: keep-alive", b"Host: h", host=None),
@@ -78,6 +77,7 @@ NOT_ORDINARY = [
     request(b"Connection: close"),
     request(b"Connection: keep-alive, close"),
     request(b"Connection: keep-alive", b"Connection: close"),
+    request(b"Connection: keep-alive", b"connection:keep-alive"),
     request(b"Connection: upgrade", b"Upgrade: websocket"),
     request(b"Content-Length: 0"),
     request(b"Content-Length: 5", line=b"POST / HTTP/1.1"),
@@ -90,11 +90,9 @@ NOT_ORDINARY = [
     request(line=b"get / HTTP/1.1"),
     request(line=b"TRACE / HTTP/1.1"),
     request(line=b"M-SEARCH / HTTP/1.1"),
-    b"\r\n" + request(),
-    request() + b"G",
-    request() + request(),
-    request() + b"\r\n\r\n",
 ]
+
+NOT_ALONE = [b"\r\n" + request(), request() + b"G", request() + request(), request() + b"\r\n\r\n"]
 
 REFUSED = [
     *(request(line=line) for line in REQUEST_LINES),
@@ -115,10 +113,10 @@ BEHIND = [b"\r", b"\r\n", b"\r\n\r\n", b"GE", b"\x00", request(b"Connection: clo
 @pytest.fixture(scope="module")
 def known() -> FieldLines:
     """A cache that has seen every request of the tables."""
-    return lines_known_from(*ORDINARY, *NOT_ORDINARY, *HEADS, *BODIES, *REFUSED)
+    return lines_known_from(*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *HEADS, *BODIES, *REFUSED)
 
 
-@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY, *HEADS, *BODIES])
+@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *HEADS, *BODIES])
 def test_a_good_request_is_read_alike_in_one_call_and_in_two(wire: bytes, known: FieldLines) -> None:
     for pieces in every_split(wire):
         walk = the_steps(pieces, known=known)
@@ -174,10 +172,10 @@ def test_requests_that_follow_each_other_are_read_alike_in_one_call_and_in_two(w
 
 
 def way_of(lines: FieldLines, wire: bytes, *, limits: Limits | None = None, engine: str = "auto") -> str:
-    """Which way a head goes, with these lines known. Only the short way finds a host's line in `ordinary`."""
+    """Which way a head goes, with these lines known. Only the short way finds fields in `blocks`."""
     marked = b"host", b"found by the short way"
-    for line in lines.hosts:
-        lines.ordinary[line] = marked
+    for block, headers in lines.blocks.items():
+        lines.blocks[block] = tuple(marked if name == b"host" else (name, value) for name, value in headers)
     head = Http1Codec(limits or Limits(), engine=engine, field_lines=lines).receive_head(wire)
     assert isinstance(head, RequestHead)
     return "short" if marked in head.headers else "long"
@@ -189,6 +187,11 @@ def test_an_ordinary_head_goes_the_short_way_when_its_lines_are_known(wire: byte
     assert way_of(lines, wire) == "long"
     assert way_of(lines, wire) == "short"
     assert way_of(lines, wire, engine="h11") == "long"
+
+
+@pytest.mark.parametrize("wire", NOT_ALONE)
+def test_an_ordinary_head_among_other_bytes_goes_the_short_way_once_it_is_found(wire: bytes) -> None:
+    assert way_of(lines_known_from(request()), wire) == "short"
 
 
 @pytest.mark.parametrize("wire", NOT_ORDINARY)

@@ -19,7 +19,7 @@ from asgiserve.events import NEED_DATA, BodyChunk
 from asgiserve.protocols.http1.body import CountedBody
 from asgiserve.protocols.http1.buffer import WireBuffer
 from asgiserve.protocols.http1.fields import SHARED_LINES
-from asgiserve.protocols.http1.grammar import CRLF, HEAD_END
+from asgiserve.protocols.http1.grammar import CRLF
 from asgiserve.protocols.http1.h11_path import H11ChunkedBody, H11CountedBody, H11Request
 from asgiserve.protocols.http1.head import HeadCheck, Verdict
 from asgiserve.protocols.http1.scan import HeadScan
@@ -90,15 +90,10 @@ class Http1Codec:
             self._buffer.append(data)
 
     def receive_head(self, data: bytes) -> RequestHead | NeedData:
-        """`receive_data` and `next_head` in one, with a short way for a request that is ordinary and comes in
-        one piece, as most do. The result is the same either way."""
-        if (
-            self._state is _HEAD
-            and not self._h11_only
-            and not self._buffer.data
-            and data.find(HEAD_END, 0, self._limits.request_head) == len(data) - 4
-        ):
-            head = self._check.ordinary(data[:-4].split(CRLF))
+        """`receive_data` and `next_head` in one, with a short way for a request whose fields are known and that
+        comes in one piece, as most do. The result is the same either way."""
+        if self._state is _HEAD and not self._buffer.data and not self._h11_only:
+            head = self._check.known(data)
             if head is not None:
                 self._state = _COMPLETE
                 return head
@@ -146,7 +141,6 @@ class Http1Codec:
         """Whether the last event of the request's body was handed out, or it has no body."""
         return self._state is _COMPLETE
 
-    @property
     def body_arrived(self) -> bool:
         """Whether the rest of the body is here, so that the next request can follow without a wait."""
         body = self._body
@@ -165,9 +159,8 @@ class Http1Codec:
         self._empty_lines = 0
         return True
 
-    @property
     def empty(self) -> bool:
-        """Whether nothing is held: the same as `buffered == 0`, for less."""
+        """Whether nothing is held: the same as `buffered == 0`, for less. No property: until py3.12 these are slow."""
         return not self._buffer.data
 
     @property
@@ -192,8 +185,9 @@ class Http1Codec:
         wire = data[start:end]
         if isinstance(wire, bytearray):
             wire = bytes(wire)
+        known = None if self._h11_only else self._check.known(wire)
         try:
-            head, verdict = self._check.check(wire[:-4].split(CRLF))
+            head, verdict = (known, _ORDINARY) if known is not None else self._check.check(wire[:-4].split(CRLF))
         except RemoteProtocolError:
             self._scan.advance(data, start)
             raise

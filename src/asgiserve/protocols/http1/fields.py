@@ -8,6 +8,9 @@ that repeat and carry no secret are kept, within fixed bounds: a cookie or a tok
 request here. Lines of plain fields are in `plain`, where finding one is the whole of the work. `Host` and
 `Connection` mean something beyond their text and are kept apart: a hit there still says of which kind the
 field is.
+
+Most clients repeat all their lines together. So a whole block of them, everything behind the request line, is
+remembered too, if every line of it is and head.py has found it ordinary: then one look-up reads a head.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from asgiserve.errors import RemoteProtocolError
 from asgiserve.protocols.http1.grammar import FIELD_VALUE, OWS, TOKEN, is_host
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asgiserve.types import Header
 
-__all__ = ["SHARED_LINES", "FieldLines"]
+__all__ = ["MAX_BLOCK_LENGTH", "SHARED_LINES", "FieldLines"]
 
 
 class _Kind(Enum):
@@ -51,7 +56,6 @@ _REPEATING_NAME: Final = re.compile(
     rb"accept(-[a-z]+)*|cache-control|content-type|dnt|origin|pragma|priority|sec-ch-.+|sec-fetch-.+"
     rb"|upgrade-insecure-requests|user-agent"
 )
-_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 # Names of this module: reading an attribute of an Enum class costs as much as finding a line.
 _PLAIN, _REPEATING, _SPECIAL_REPEATING = _Kind.PLAIN, _Kind.REPEATING, _Kind.SPECIAL_REPEATING
 
@@ -62,22 +66,35 @@ _MAX_LINE_LENGTH: Final = 256
 _MAX_NAMES: Final = 1024
 _MAX_NAME_LENGTH: Final = 64
 
+# Half a megabyte again. Lines come in any order and number: what repeats is soon here again after a clearing.
+_MAX_BLOCKS: Final = 256
+MAX_BLOCK_LENGTH: Final = 2048
+
 
 class FieldLines:
-    """Reads field lines, and remembers those that are worth it. When full it forgets nothing and learns
+    """Reads field lines, and remembers those that are worth it. When full of lines it forgets nothing and learns
     nothing."""
 
-    __slots__ = ("_apart", "_names", "hosts", "ordinary", "plain")
+    __slots__ = ("_apart", "_names", "blocks", "plain")
 
     def __init__(self) -> None:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
-        self.ordinary: dict[bytes, Header] = {}
-        """The same, `Connection: keep-alive`, which means nothing in HTTP/1.1, and `hosts`."""
-        self.hosts: set[bytes] = set()
-        """Lines of valid Host fields, of which a request has exactly one."""
+        self.blocks: dict[bytes, tuple[Header, ...]] = {}
+        """The fields of ordinary heads, by all their lines with the empty one behind them."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
+
+    def remember(self, lines: Sequence[bytes], headers: Sequence[Header]) -> None:
+        """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself."""
+        for line in lines:
+            if line not in self.plain and line not in self._apart:
+                return
+        block = b"\r\n".join((*lines, b"", b""))
+        if len(block) <= MAX_BLOCK_LENGTH:
+            if len(self.blocks) >= _MAX_BLOCKS:
+                self.blocks.clear()
+            self.blocks[block] = tuple(headers)
 
     def read(self, line: bytes, special: list[Header]) -> Header:
         """Read a line, given without its CRLF, that is not in `plain`. Raises RemoteProtocolError.
@@ -98,18 +115,13 @@ class FieldLines:
         if kind is _PLAIN:
             return field
         if kind is _REPEATING:
-            self._keep(line, field, self.plain, self.ordinary)
+            self._keep(line, field, self.plain)
             return field
         _check_strictly(field)
         if kind is _Kind.ASCII_ONLY:
             return field
         special.append(field)
-        if name == b"host":
-            if self._keep(line, field, self._apart, self.ordinary):
-                self.hosts.add(line)
-        elif field == _KEEP_ALIVE:
-            self._keep(line, field, self._apart, self.ordinary)
-        elif kind is _SPECIAL_REPEATING:
+        if kind is _SPECIAL_REPEATING:
             self._keep(line, field, self._apart)
         return field
 
@@ -122,12 +134,9 @@ class FieldLines:
             self._names[raw_name] = known
         return known
 
-    def _keep(self, line: bytes, field: Header, *finders: dict[bytes, Header]) -> bool:
-        if len(line) > _MAX_LINE_LENGTH or len(self.plain) + len(self._apart) >= _MAX_LINES:
-            return False
-        for lines in finders:
-            lines[line] = field
-        return True
+    def _keep(self, line: bytes, field: Header, known: dict[bytes, Header]) -> None:
+        if len(line) <= _MAX_LINE_LENGTH and len(self.plain) + len(self._apart) < _MAX_LINES:
+            known[line] = field
 
 
 def _kind_of(name: bytes) -> _Kind:

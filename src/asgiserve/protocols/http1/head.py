@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import RequestHead
-from asgiserve.protocols.http1.grammar import DIGITS, OWS
+from asgiserve.protocols.http1.fields import MAX_BLOCK_LENGTH
+from asgiserve.protocols.http1.grammar import CRLF, DIGITS, OWS
 from asgiserve.protocols.http1.request_line import METHODS, ORDINARY_LINE, read_request_line
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ _EMPTY_OPTION: Final = frozenset({b""})
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _ORDINARY_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 
+_MAX_KNOWN: Final = 2 * MAX_BLOCK_LENGTH
+"""Bytes of a request that `known` looks at: it would copy a larger one, with its body, for nothing."""
+
 # Codings that a request may honestly have and that we do not decode (RFC 9112 7.2).
 _CODINGS: Final = frozenset({b"gzip", b"deflate", b"compress", b"x-gzip", b"x-compress"})
 
@@ -55,29 +59,33 @@ _CODINGS: Final = frozenset({b"gzip", b"deflate", b"compress", b"x-gzip", b"x-co
 class HeadCheck:
     """Judges complete heads, within the limits of one server."""
 
-    __slots__ = ("_field_lines", "_max_body", "_max_fields", "_max_line")
+    __slots__ = ("_blocks", "_field_lines", "_max_body", "_max_fields", "_max_known", "_max_line")
 
     def __init__(self, limits: Limits, field_lines: FieldLines) -> None:
         self._field_lines = field_lines
+        self._blocks = field_lines.blocks
+        self._max_known = min(limits.request_head, _MAX_KNOWN)
         self._max_line = limits.request_line
         self._max_fields = limits.request_fields
         self._max_body = limits.request_body
 
-    def ordinary(self, lines: list[bytes]) -> RequestHead | None:
-        """The short way for what most requests are: nothing in it but lines that were checked before.
+    def known(self, wire: bytes) -> RequestHead | None:
+        """The short way for what most requests are: a head whose fields came before, just so.
 
         None for everything else, whether it may pass or not: `check` decides. Never refuses; what it takes,
         `check` would take for the same request without a body.
         """
-        match = ORDINARY_LINE.fullmatch(lines[0])
-        if match is None or not 1 < len(lines) <= self._max_fields + 1 or len(lines[0]) > self._max_line:
+        if len(wire) > self._max_known:
             return None
-        known = self._field_lines
-        headers = list(map(known.ordinary.get, lines[1:]))
-        if None in headers or sum(map(known.hosts.__contains__, lines)) != 1:
+        line, _, block = wire.partition(CRLF)
+        headers = self._blocks.get(block)
+        if headers is None or len(headers) > self._max_fields or len(line) > self._max_line:
+            return None
+        match = ORDINARY_LINE.fullmatch(line)
+        if match is None:
             return None
         method, path, query = match.groups(b"")
-        return RequestHead(METHODS[method], path, query, "1.1", headers, 0, True, False, b"")  # type: ignore[arg-type]
+        return RequestHead(METHODS[method], path, query, "1.1", list(headers), 0, True, False, b"")
 
     def check(self, lines: list[bytes]) -> tuple[RequestHead, Verdict]:
         """Judge a head, given as the lines before its empty line. Raises RemoteProtocolError."""
@@ -97,6 +105,7 @@ class HeadCheck:
                 special.remove(_KEEP_ALIVE)
             if len(special) == 1 and special[0][0] == b"host":
                 # Most requests that there are: nothing but a host, which was checked with its line.
+                self._field_lines.remember(lines, headers)
                 return RequestHead(method, raw_path, query, "1.1", headers, 0, True, False, b""), _ORDINARY
         length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
         if length and self._max_body is not None and length > self._max_body:
