@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from asgiserve.types import Headers
+    from asgiserve.types import Header, Headers
 
 __all__ = [
     "NEED_DATA",
@@ -75,6 +75,6 @@ class ResponseHead:
     """A response's head as the application gave it: types are checked, what HTTP says of it is not."""
 
     status: int
-    headers: list[tuple[bytes, bytes]]
+    headers: tuple[Header, ...]
     trailers: bool
     """Whether trailer fields follow the body (extension `http.response.trailers`)."""

@@ -1,8 +1,9 @@
 """The order of an HTTP response's messages, as a table, and what each message must hold.
 
-`ResponseMessages.advance` turns the application's next `send()` message into an event for the wire side, or refuses it
-with a text that names the message, the state and what was expected. What HTTP itself says of a status or a
-field is the response writer's rule, not this file's. Called by the exchange in `connection/`.
+`ResponseMessages.send` is the `send()` that an application is given: it reads the message and calls the method that
+stands for it, or refuses it with a text that names the message, the state and what was expected. What these methods
+do is told by whoever derives from the class: the exchange in `connection/`. What HTTP itself says of a status or a
+field is the response writer's rule, not this file's.
 
     START ── start ──► BODY ── last body ──► COMPLETE      (every further response message is ignored)
       │                 └─ last body, trailers: True ──► TRAILERS ── last trailers ──► COMPLETE
@@ -11,47 +12,21 @@ field is the response writer's rule, not this file's. Called by the exchange in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from asgiserve.errors import LocalProtocolError
-from asgiserve.events import BodyChunk, ResponseHead
+from asgiserve.asgi.message_values import read_headers, refusal, whole_number, wrong
 
 if TYPE_CHECKING:
-    from asgiserve.types import Headers, Message
+    from asgiserve.types import Header, Message
 
-__all__ = [
-    "BODY",
-    "COMPLETE",
-    "START",
-    "TRAILERS",
-    "EarlyHint",
-    "ResponseEvent",
-    "ResponseMessages",
-    "ResponseState",
-    "Trailers",
-]
+__all__ = ["BODY", "COMPLETE", "START", "TRAILERS", "ResponseMessages", "ResponseState"]
 
-
-@dataclass(slots=True)
-class EarlyHint:
-    """A `103 Early Hints` with these `Link` fields."""
-
-    links: list[bytes]
-
-
-@dataclass(slots=True)
-class Trailers:
-    """Trailer fields; `more` is False with the last ones."""
-
-    headers: Headers
-    more: bool
-
-
-ResponseEvent: TypeAlias = ResponseHead | BodyChunk | EarlyHint | Trailers
-_Reader: TypeAlias = Callable[["ResponseMessages", Any], ResponseEvent]
+Waiting: TypeAlias = Awaitable[None] | None
+"""What is left to wait for, if anything."""
+_Reader: TypeAlias = Callable[["ResponseMessages", Any], Waiting]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -62,8 +37,8 @@ class ResponseState:
     """
 
     text: str
-    reads: dict[str, _Reader | None] = field(default_factory=dict)
-    """The row of the table: how each message type is read. None: known, and ignored in this state."""
+    reads: dict[str, _Reader] = field(default_factory=dict)
+    """The row of the table: how each message type is read."""
 
 
 START: Final = ResponseState("no response has been started")
@@ -72,137 +47,117 @@ TRAILERS: Final = ResponseState("the body is complete and trailers follow")
 COMPLETE: Final = ResponseState("the response is complete")
 
 
-_PAIR: Final = frozenset({2})
-_BYTES: Final = frozenset({bytes})
+class ResponseMessages(ABC):
+    """The state of one response's messages. The methods without a body are what the messages stand for."""
 
-
-class ResponseMessages:
-    """The state of one response's messages."""
-
-    __slots__ = ("_trailers", "state")
+    __slots__ = ("state", "trailers_follow")
 
     def __init__(self) -> None:
         self.state = START
-        self._trailers = False
+        self.trailers_follow = False
+        """The start message has announced trailers."""
 
-    def advance(self, message: Message) -> ResponseEvent | None:
-        """The event that the message stands for; None if ASGI says that it is to be ignored.
+    async def send(self, message: Message) -> None:
+        """ASGI's `send()`: do what the message stands for.
 
         Raises LocalProtocolError for a message that is unknown, out of order or of a wrong shape; the state
-        is then what it was before.
+        is then what it was before. A start that is refused by `begin` has not been: another may follow.
         """
         try:
             read = self.state.reads[message["type"]]
         except (KeyError, TypeError):
-            raise self._refusal(message) from None
-        return None if read is None else read(self, message)
+            raise refusal(message, self.state.text, self._expected()) from None
+        waiting = read(self, message)
+        if waiting is not None:
+            await waiting
 
-    def retract_start(self) -> None:
-        """The start message turned out to be against HTTP's rules: the application may begin another."""
-        self.state = START
+    def _expected(self) -> list[str]:
+        return [kind for kind, read in self.state.reads.items() if read is not _ignore]
 
-    def end(self) -> None:
-        """The server itself has ended the response: whatever the application still sends is ignored."""
-        self.state = COMPLETE
+    @abstractmethod
+    def begin(self, status: int, headers: tuple[Header, ...]) -> Waiting:
+        """The response's head. Raises LocalProtocolError for one that HTTP does not allow."""
 
-    def _refusal(self, message: object) -> LocalProtocolError:
-        if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
-            return LocalProtocolError(f'A message is a dict with a "type"; got {_shape(message)}.')
-        expected = " or ".join(f"'{kind}'" for kind, read in self.state.reads.items() if read is not None)
-        instead = f"; expected {expected}" if expected else ""
-        return LocalProtocolError(f"Unexpected ASGI message {message['type']!r}: {self.state.text}{instead}.")
+    @abstractmethod
+    def write_body(self, data: bytes, more: bool) -> Waiting:
+        """Bytes of the body; `more` is False with the last ones."""
 
-    # --- one reader per message type ---
+    @abstractmethod
+    def hint(self, links: list[bytes]) -> Waiting:
+        """A `103 Early Hints` with these `Link` fields."""
 
-    def _read_start(self, message: Message) -> ResponseHead:
-        status = message.get("status")
-        if type(status) is not int:
-            if not isinstance(status, int) or isinstance(status, bool):
-                raise _wrong(message, "status", status, "an int")
-            status = int(status)  # http.HTTPStatus
-        self._trailers = bool(message.get("trailers", False))
-        head = ResponseHead(status, _read_headers(message), self._trailers)
-        self.state = BODY
-        return head
+    @abstractmethod
+    def write_trailers(self, headers: tuple[Header, ...], more: bool) -> Waiting:
+        """Trailer fields; `more` is False with the last ones."""
 
-    def _read_body(self, message: Message) -> BodyChunk:
-        body = message.get("body", b"")
-        if type(body) is not bytes:
-            if not isinstance(body, (bytes, bytearray, memoryview)):
-                raise _wrong(message, "body", body, "bytes")
-            body = bytes(body)
-        more = bool(message.get("more_body", False))
-        if not more:
-            self.state = TRAILERS if self._trailers else COMPLETE
-        return BodyChunk(body, more)
-
-    def _read_early_hint(self, message: Message) -> EarlyHint:
-        links = message.get("links", ())
-        if isinstance(links, (str, bytes)) or not isinstance(links, Iterable):
-            raise _wrong(message, "links", links, "an iterable of bytes")
-        listed = list(links)
-        if not all(isinstance(link, bytes) for link in listed):
-            raise _wrong(message, "links", links, "an iterable of bytes")
-        return EarlyHint(listed)
-
-    def _read_trailers(self, message: Message) -> Trailers:
-        trailers = Trailers(_read_headers(message), bool(message.get("more_trailers", False)))
-        if not trailers.more:
-            self.state = COMPLETE
-        return trailers
+    @abstractmethod
+    def ignore(self) -> Waiting:
+        """A message that comes after the response, or has no place in it."""
 
 
-def _read_headers(message: Message) -> Headers:
-    headers = message.get("headers", ())
-    try:
-        pairs = list(map(tuple, headers))
-        # Nearly always true, and asked without a loop of ours: this runs for every response.
-        if _PAIR.issuperset(map(len, pairs)) and _BYTES.issuperset(map(type, chain.from_iterable(pairs))):
-            return pairs
-        for name, value in pairs:
-            if not isinstance(name, bytes) or not isinstance(value, bytes):
-                raise _wrong(message, "headers", (name, value), "pairs of bytes")
-    except (TypeError, ValueError):
-        raise _wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None
-    return pairs
+# --- one reader per message type ---
 
 
-def _wrong(message: Message, key: str, value: object, expected: str) -> LocalProtocolError:
-    return LocalProtocolError(
-        f"ASGI message {message['type']!r}: {key!r} must be {expected}, but it is {_shape(value)}."
-    )
+def _read_start(response: ResponseMessages, message: Message) -> Waiting:
+    status = message.get("status")
+    if type(status) is not int:
+        status = whole_number(message, "status")  # http.HTTPStatus
+    headers = read_headers(message)
+    response.trailers_follow = bool(message.get("trailers"))
+    waiting = response.begin(status, headers)
+    response.state = BODY
+    return waiting
 
 
-def _shape(value: object) -> str:
-    """What a value is, without its contents: they may be secret, and their repr may fail."""
-    return "missing" if value is None else f"of type {type(value).__name__}"
+def _read_body(response: ResponseMessages, message: Message) -> Waiting:
+    body = message.get("body", b"")
+    if type(body) is not bytes:
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            raise wrong(message, "body", body, "bytes")
+        body = bytes(body)
+    if message.get("more_body"):
+        return response.write_body(body, True)
+    response.state = TRAILERS if response.trailers_follow else COMPLETE
+    return response.write_body(body, False)
 
 
-START.reads.update(
-    {
-        "http.response.start": ResponseMessages._read_start,
-        "http.response.early_hint": ResponseMessages._read_early_hint,
-    }
-)
-BODY.reads.update(
-    {
-        "http.response.body": ResponseMessages._read_body,
-        "http.response.early_hint": ResponseMessages._read_early_hint,
-    }
-)
+def _read_early_hint(response: ResponseMessages, message: Message) -> Waiting:
+    links = message.get("links", ())
+    if isinstance(links, (str, bytes)) or not isinstance(links, Iterable):
+        raise wrong(message, "links", links, "an iterable of bytes")
+    listed = list(links)
+    if not all(isinstance(link, bytes) for link in listed):
+        raise wrong(message, "links", links, "an iterable of bytes")
+    return response.hint(listed)
+
+
+def _read_trailers(response: ResponseMessages, message: Message) -> Waiting:
+    headers = read_headers(message)
+    if message.get("more_trailers"):
+        return response.write_trailers(headers, True)
+    response.state = COMPLETE
+    return response.write_trailers(headers, False)
+
+
+def _ignore(response: ResponseMessages, message: Message) -> Waiting:
+    return response.ignore()
+
+
+START.reads.update({"http.response.start": _read_start, "http.response.early_hint": _read_early_hint})
+BODY.reads.update({"http.response.body": _read_body, "http.response.early_hint": _read_early_hint})
 # ASGI: what is sent after the last body message is ignored.
 TRAILERS.reads.update(
     {
-        "http.response.trailers": ResponseMessages._read_trailers,
-        "http.response.body": None,
-        "http.response.early_hint": None,
+        "http.response.trailers": _read_trailers,
+        "http.response.body": _ignore,
+        "http.response.early_hint": _ignore,
     }
 )
 COMPLETE.reads.update(
     {
-        "http.response.start": None,
-        "http.response.body": None,
-        "http.response.trailers": None,
-        "http.response.early_hint": None,
+        "http.response.start": _ignore,
+        "http.response.body": _ignore,
+        "http.response.trailers": _ignore,
+        "http.response.early_hint": _ignore,
     }
 )

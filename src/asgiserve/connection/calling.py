@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import types
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication, Message, Scope
 
 __all__ = ["call_app"]
+
+_RETURNED: Final = object()
 
 
 class _Called(Protocol):
@@ -49,8 +51,9 @@ def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTa
         if type(coroutine) is not CoroutineType:
             coroutine = _awaiting(coroutine)
         exchange.coroutine = coroutine
-        yielded = run(coroutine.send, None)
-        while True:
+        # `next` with a default ends without an exception; most applications never suspend.
+        yielded = run(next, coroutine.__await__(), _RETURNED)
+        while yielded is not _RETURNED:
             exchange.stepping = False
             exchange.suspended()
             value = error = None

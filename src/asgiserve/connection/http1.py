@@ -28,11 +28,12 @@ from asgiserve import logs
 from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
-from asgiserve.connection.deadlines import TICK, Deadlines, Reason
+from asgiserve.connection.deadlines import Deadlines, Reason
 from asgiserve.connection.exchange import Exchange
+from asgiserve.connection.inlet import Inlet
 from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
-from asgiserve.connection.turn import Turn
+from asgiserve.connection.running import contain
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, NeedData
 from asgiserve.protocols.http1 import Http1Codec, error_response
@@ -83,6 +84,7 @@ class Http1Connection:
         "_close",
         "_expired",
         "_idle_since",
+        "_idle_watched",
         "_last",
         "_leader",
         "_phase",
@@ -91,9 +93,9 @@ class Http1Connection:
         "codec",
         "deadlines",
         "exchange",
+        "inlet",
         "outlet",
         "peer",
-        "reading",
         "service",
         "stream",
     )
@@ -105,7 +107,7 @@ class Http1Connection:
         self.client_name = "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}"
         self.codec = Http1Codec(service.limits, engine=service.http.http)
         self.deadlines: Deadlines = Deadlines(service.watcher)
-        self.reading: Turn = Turn()
+        self.inlet: Inlet = Inlet(stream, self.codec, self.deadlines, service)
         self.outlet: Outlet = Outlet(stream, self.deadlines, service)
         self._phase: Phase = _OPENED
         self._close: Close = _AT_ONCE
@@ -113,6 +115,8 @@ class Http1Connection:
         """The exchange that is going on."""
         self._expired: Reason | None = None
         self._idle_since = service.clock()
+        self._idle_watched = False
+        """A deadline for idling is armed. It may have been armed long ago: see `_idled`."""
         self._last = False
         """Whatever is answered next is the last."""
         self._leader: HostTask | None = None
@@ -138,8 +142,14 @@ class Http1Connection:
                         if head is None:
                             break
                         unsettled = self.exchange = Exchange(self, head)
-                        await service.run(self, unsettled, host)
+                        try:
+                            await service.run(self, unsettled, host)
+                        except BaseException as error:
+                            await contain(service, unsettled, error)
+                        if host.cancelling():
+                            await host.absorb_cancellation()
                         if unsettled.lingers and unsettled.returned is None:
+                            service.lingering.discard(unsettled)
                             return
                     await self._end()
                     return
@@ -164,16 +174,19 @@ class Http1Connection:
         codec = self.codec
         head: RequestHead | NeedData = NEED_DATA
         try:
-            if not codec.empty:
+            if not codec.empty():
                 # Fairness: a peer that pipelines does not keep the others waiting.
                 await checkpoint()
                 head = codec.next_head()
             while isinstance(head, NeedData):
-                if codec.empty or not codec.head_begun:
+                if codec.empty() or not codec.head_begun:
                     if self._last:
                         return None
                     if self._phase is not _IDLE:
-                        self._enter_idle()
+                        self._phase = _IDLE
+                        self._idle_since = self.service.clock()
+                        if not self._idle_watched:
+                            self._watch_idling()
                 elif self._phase is not _HEAD:
                     self._enter_head()
                 data = await self.stream.receive()
@@ -189,22 +202,35 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
+        if self._phase is _HEAD:
+            self.deadlines.disarm(_NO_HEAD)
         self._phase = _RUNNING
-        self.deadlines.disarm_all()
         return head
 
-    def _enter_idle(self) -> None:
-        """Wait for the first byte of a request, up to the keep-alive timeout."""
-        service = self.service
-        self._phase = _IDLE
-        self._idle_since = now = service.clock()
-        seconds = service.timeouts.linger if service.draining else service.timeouts.keep_alive
-        self.deadlines.arm(_NO_REQUEST, now + seconds)
+    def _watch_idling(self) -> None:
+        """Wait for the first byte of a request, up to the keep-alive timeout.
+
+        Armed once, not for every request: when it passes, `_idled` looks how long the connection has idled then.
+        """
+        self._idle_watched = True
+        self.deadlines.arm(_NO_REQUEST, self._idle_since + self._idle_limit())
+
+    def _idle_limit(self) -> float:
+        timeouts = self.service.timeouts
+        return timeouts.linger if self.service.draining else timeouts.keep_alive
+
+    def _idled(self) -> None:
+        self._idle_watched = False
+        if self._phase is _RUNNING or self._phase is _HEAD:
+            return
+        if self._idle_since + self._idle_limit() > self.service.clock():
+            self._watch_idling()
+        else:
+            self._expire(_NO_REQUEST)
 
     def _enter_head(self) -> None:
         """Wait for the rest of a head. The deadline is absolute: a byte a second must not keep it open."""
         self._phase = _HEAD
-        self.deadlines.disarm(_NO_REQUEST)
         self.deadlines.arm(_NO_HEAD, self.service.clock() + self.service.timeouts.head)
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
@@ -228,7 +254,7 @@ class Http1Connection:
         return (
             exchange.completed
             and exchange.may_go_on
-            and not self.reading.taken
+            and not self.inlet.turn.taken
             and not self.outlet.broken
             and self.codec.finish_request()
         )
@@ -277,12 +303,14 @@ class Http1Connection:
 
     def must_close(self) -> bool:
         """Whether the response that is about to be sent has to be the last one."""
-        return self._last or self.service.draining or not self.codec.body_arrived
+        return self._last or self.service.draining or not self.codec.body_arrived()
 
     def deadline_passed(self, reason: Reason) -> None:
         """What the watcher calls. Waiting for a head: end that wait. Application running: cut its stream."""
         exchange = self.exchange
-        if reason in (_NO_REQUEST, _NO_HEAD):
+        if reason is _NO_REQUEST:
+            self._idled()
+        elif reason is _NO_HEAD:
             self._expire(reason)
         elif exchange is None:
             return
@@ -299,10 +327,6 @@ class Http1Connection:
         elif reason is Reason.POLL:
             self._poll(exchange)
 
-    def poll_soon(self) -> None:
-        """Ask at the watcher's next ticks whether the peer has gone."""
-        self.deadlines.arm(Reason.POLL, self.service.clock() + TICK)
-
     def drain(self, now: float) -> None:
         """The server stops: whoever has idled for longer than the linger goes now, the others when it ends.
 
@@ -311,11 +335,13 @@ class Http1Connection:
         linger = self.service.timeouts.linger
         if self._phase is _HEAD:
             self.deadlines.arm(_NO_HEAD, now + linger)
-        elif self._phase is not _RUNNING:
-            if now - self._idle_since >= linger:
-                self._expire(_NO_REQUEST)
-            else:
-                self.deadlines.arm(_NO_REQUEST, now + linger)
+        elif self._phase is _RUNNING:
+            self._idle_watched = False  # it was armed for longer than an idle connection may stay now
+        elif now - self._idle_since >= linger:
+            self._expire(_NO_REQUEST)
+        else:
+            self._idle_watched = True
+            self.deadlines.arm(_NO_REQUEST, now + linger)
 
     def notify(self) -> None:
         """The server stops: the running application is told `http.disconnect`."""
@@ -326,7 +352,7 @@ class Http1Connection:
         if exchange.completed:
             return
         if not self.stream.peer_closed():
-            self.poll_soon()
+            self.inlet.poll_soon()
             return
         exchange.end(Over.PEER_LEFT)
         if self.service.http.cancel_on_disconnect and exchange.scope is not None:

@@ -7,7 +7,8 @@ at once, passes without a wait, a deadline or a lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import enum
+from typing import TYPE_CHECKING, Final
 
 from anyio import BrokenResourceError, ClosedResourceError
 from anyio.lowlevel import checkpoint
@@ -20,7 +21,21 @@ if TYPE_CHECKING:
     from asgiserve.connection.service import Service
     from asgiserve.streams import Stream
 
-__all__ = ["Outlet"]
+__all__ = ["ALL", "Outlet", "Taken"]
+
+
+class Taken(enum.Enum):
+    """How much of a buffer was written without waiting."""
+
+    ALL = enum.auto()
+    PART = enum.auto()
+    NOTHING = enum.auto()
+
+
+# Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
+ALL: Final = Taken.ALL
+_PART: Final = Taken.PART
+_NOTHING: Final = Taken.NOTHING
 
 
 class Outlet:
@@ -35,6 +50,35 @@ class Outlet:
         self._turn = Turn()
         self.broken = False
         """Something is missing on the wire: nothing more is written, and only a reset is an honest end."""
+
+    def write_nowait(self, buffer: bytes) -> Taken:
+        """Write without waiting. Unless ALL of it was taken, `write_rest` must be awaited next."""
+        if self._turn.taken or self.broken:
+            return _NOTHING
+        try:
+            if self._stream.send_nowait(buffer):
+                return ALL
+        except (BrokenResourceError, ClosedResourceError):
+            self.broken = True
+            return _NOTHING
+        # The kernel is full. Whoever else wants to write waits from here on.
+        self._turn.taken = True
+        return _PART
+
+    async def write_rest(self, buffer: bytes, taken: Taken) -> bool:
+        """Go on where `write_nowait` has stopped; otherwise as `write`."""
+        if taken is _NOTHING:
+            return await self.write(buffer)
+        try:
+            await self._flush()
+        except (BrokenResourceError, ClosedResourceError):
+            self.broken = True
+        except BaseException:
+            self.broken = True
+            raise
+        finally:
+            self._turn.free()
+        return not self.broken
 
     async def write(self, *buffers: bytes) -> bool:
         """Hand the buffers to the stream, in order and with nothing between them. False: the peer is gone.

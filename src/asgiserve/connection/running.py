@@ -1,8 +1,8 @@
 """One call of the application: inline, in a scope or in a task of its own, and what becomes of its errors.
 
-`way_of_running` chooses once per server; the driver calls what it gives for each request. When that returns, the
-application has returned or lingers, and its error, if any, has been logged; what the peer is told of it is the
-driver's part.
+`way_of_running` chooses once per server; the driver awaits what it gives for each request. When that is done, the
+application has returned or lingers. What it raised goes to `contain`; what the peer is told of it is the driver's
+part.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Runner: TypeAlias = Callable[[Http1Connection, Exchange, HostTask], Awaitable[None]]
 
-__all__ = ["way_of_running"]
+__all__ = ["contain", "way_of_running"]
 
 _LAST_WORD_SECONDS: Final = 0.5
 """How long a cancelled connection waits for the task of its request."""
@@ -83,10 +83,16 @@ async def _run_in_task(connection: Http1Connection, exchange: Exchange, host: Ho
 @ki_protected
 async def _run_and_tell(connection: Http1Connection, exchange: Exchange) -> None:
     assert exchange.returned is not None
+    service, host = connection.service, host_task()
     try:
-        await _run_in_scope(connection, exchange, host_task())
+        await _run_in_scope(connection, exchange, host)
+    except BaseException as error:
+        await contain(service, exchange, error)
     finally:
+        service.lingering.discard(exchange)
         exchange.returned.set()
+    if host.cancelling():
+        await host.absorb_cancellation()
 
 
 async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
@@ -100,21 +106,14 @@ async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: H
         await _run(connection, exchange, host)
 
 
-async def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> None:
+def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> Awaitable[None]:
     service = connection.service
     scope = http_scope(exchange.head, connection.peer, service.root_path, service.state)
-    try:
-        await call_app(service.app, scope, exchange, host)
-    except BaseException as error:
-        await _end_failed(service, exchange, error)
-    if exchange.lingers:
-        service.lingering.discard(exchange)
-    if host.cancelling():
-        await host.absorb_cancellation()
+    return call_app(service.app, scope, exchange, host)
 
 
-async def _end_failed(service: Service, exchange: Exchange, error: BaseException) -> None:
-    """The application raised. Raises the error again if it is our own cancellation."""
+async def contain(service: Service, exchange: Exchange, error: BaseException) -> None:
+    """The application raised. Logs the error, and raises it again if it is our own cancellation."""
     if service.is_ours(error):
         service.lingering.discard(exchange)
         await _answer_cancelled(exchange)
@@ -128,8 +127,7 @@ async def _answer_cancelled(exchange: Exchange) -> None:
 
     We are inside a cancelled scope: a send that would have to wait ends with the cancellation instead.
     """
-    if exchange.head_sent or exchange.completed or exchange.over is Over.PEER_LEFT:
-        if not exchange.completed and (exchange.scope is None or not exchange.scope.cancel_called):
-            log_access(exchange)  # the whole connection is cancelled: nobody comes after us who would
-        return
-    await exchange.answer(504 if exchange.over is Over.OVERRAN else 503)
+    if not exchange.head_sent and not exchange.completed and exchange.over is not Over.PEER_LEFT:
+        await exchange.answer(503)
+    elif not exchange.completed:
+        log_access(exchange)  # the whole connection is cancelled: nobody comes after us who would

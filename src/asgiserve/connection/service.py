@@ -12,7 +12,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.backend import clock, stopwatch
-from asgiserve.connection.dates import HttpDate
+from asgiserve.connection.dates import DefaultBlock, HttpDate
 from asgiserve.connection.deadlines import Watcher
 from asgiserve.connection.guard import guarded
 from asgiserve.connection.running import way_of_running
@@ -66,6 +66,7 @@ class Service:
         self.cancelled_class = anyio.get_cancelled_exc_class()
         self.date: Callable[[], bytes | None] = HttpDate() if http.date_header else _no_date
         """The value of the Date field; None where it is switched off."""
+        self.default_block = DefaultBlock(default_fields, self.date)
 
         self.connections: set[Http1Connection] = set()
         self.run = way_of_running(http, limits, timeouts)

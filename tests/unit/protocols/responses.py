@@ -29,7 +29,7 @@ def begun(
     date: bytes | None = None,
 ) -> ResponseWriter:
     """A writer whose head is accepted and not yet taken."""
-    return ResponseWriter(request_head, ResponseHead(status, fields, trailers), defaults, date)
+    return ResponseWriter(request_head, ResponseHead(status, tuple(fields), trailers), defaults, date)
 
 
 def sent(request_head: RequestHead, fields: Fields, *, trailers: bool = False) -> ResponseWriter:

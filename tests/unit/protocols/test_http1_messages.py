@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 
 from asgiserve.errors import LocalProtocolError
 from asgiserve.events import RequestHead, ResponseHead
-from asgiserve.protocols.http1 import DefaultFields, ResponseWriter, error_response, informational
+from asgiserve.protocols.http1 import (
+    DefaultFields,
+    ResponseWriter,
+    error_response,
+    informational,
+    rendered_head,
+    whole_response,
+)
 from asgiserve.protocols.http1.status import REASONS
+from tests.unit.protocols.responses import GET, GET_10, GET_10_KEPT, GET_CLOSE, HEAD
 
 DEFAULTS = DefaultFields(b"s", [])
 
@@ -88,7 +96,7 @@ def test_a_client_reads_what_the_application_wrote(
     request = RequestHead(method, b"/", b"", version, [], 0, version == "1.1", False, b"")
     body = b"".join(parts)
     fields = [(b"x-app", b"a")] + ([(b"content-length", b"%d" % len(body))] if counted else [])
-    writer = ResponseWriter(request, ResponseHead(status, fields, trailers), DEFAULTS, b"now")
+    writer = ResponseWriter(request, ResponseHead(status, tuple(fields), trailers), DEFAULTS, b"now")
     wire = writer.head(close=False)
     for part in parts:
         wire += b"".join(writer.body(part, more=True))
@@ -104,10 +112,42 @@ def test_a_client_reads_what_the_application_wrote(
     assert (b"connection" in headers) == (not writer.keep_alive)
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    request=st.sampled_from([GET, GET_10, GET_10_KEPT, GET_CLOSE, HEAD]),
+    status=st.sampled_from([200, 204, 304, 404, 426]),
+    body=st.binary(max_size=3),
+    length=st.sampled_from([None, b"0", b"1", b"2", b"3"]),
+    own=st.sampled_from([(), (b"date", b"x"), (b"server", b"x"), (b"connection", b"close"), (b"upgrade", b"h2c")]),
+)
+def test_the_short_way_writes_what_the_writer_would(
+    request: RequestHead, status: int, body: bytes, length: bytes | None, own: tuple[bytes, bytes] | tuple[()]
+) -> None:
+    counted = () if length is None else ((b"content-length", length),)
+    known = rendered_head(status, (*counted, *((own,) if own else ())))
+    whole = whole_response(request, known, body, DEFAULTS.block(b"now"))
+    writer = ResponseWriter(request, ResponseHead(status, (), trailers=False), DEFAULTS, b"now", known)
+    if whole is not None:
+        assert whole == writer.head(close=False) + b"".join(writer.body(body, more=False))
+        assert writer.complete
+        assert writer.keep_alive
+    else:
+        fits = length is not None and len(body) == int(length)
+        assert request is not GET or status in (204, 304) or own or not fits
+
+
+def test_a_large_body_does_not_go_the_short_way() -> None:
+    # It would be copied: the writer hands it on as it is.
+    for size in (65_536, 65_537):
+        known = rendered_head(200, ((b"content-length", b"%d" % size),))
+        whole = whole_response(GET, known, bytes(size), DEFAULTS.block(None))
+        assert (whole is None) == (size > 65_536)
+
+
 @settings(max_examples=150, deadline=None)
 @given(name=st.binary(max_size=8), value=st.binary(max_size=20))
 def test_a_field_is_refused_or_arrives_alone_and_whole(name: bytes, value: bytes) -> None:
-    head = ResponseHead(204, [(b"x-" + name, value)], trailers=False)
+    head = ResponseHead(204, ((b"x-" + name, value),), trailers=False)
     try:
         writer = ResponseWriter(None, head, DefaultFields(None, []), None)
     except LocalProtocolError:

@@ -17,7 +17,17 @@ from __future__ import annotations
 
 from asgiserve.protocols.http1.codec import Http1Codec
 from asgiserve.protocols.http1.messages import error_response, informational
-from asgiserve.protocols.http1.response import ResponseWriter
+from asgiserve.protocols.http1.response import ResponseWriter, whole_response
 from asgiserve.protocols.http1.response_fields import DefaultFields
+from asgiserve.protocols.http1.response_head import RenderedHead, rendered_head
 
-__all__ = ["DefaultFields", "Http1Codec", "ResponseWriter", "error_response", "informational"]
+__all__ = [
+    "DefaultFields",
+    "Http1Codec",
+    "RenderedHead",
+    "ResponseWriter",
+    "error_response",
+    "informational",
+    "rendered_head",
+    "whole_response",
+]

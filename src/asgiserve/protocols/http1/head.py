@@ -49,6 +49,8 @@ _EMPTY_OPTION: Final = frozenset({b""})
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _ORDINARY_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 
+_match_ordinary_line: Final = ORDINARY_LINE.fullmatch
+
 _MAX_KNOWN: Final = 2 * MAX_BLOCK_LENGTH
 """Bytes of a request that `known` looks at: it would copy a larger one, with its body, for nothing."""
 
@@ -81,7 +83,7 @@ class HeadCheck:
         headers = self._blocks.get(block)
         if headers is None or len(headers) > self._max_fields or len(line) > self._max_line:
             return None
-        match = ORDINARY_LINE.fullmatch(line)
+        match = _match_ordinary_line(line)
         if match is None:
             return None
         method, path, query = match.groups(b"")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asgiserve.protocols.http1.response_fields import DefaultFields
-    from asgiserve.types import Header, Headers
+    from asgiserve.types import Header
 
 __all__ = ["error_response", "informational"]
 
@@ -37,16 +37,19 @@ def error_response(
     *,
     head_only: bool = False,
     retry_after: int | None = None,
+    fields: tuple[Header, ...] = (),
     close: bool = True,
 ) -> bytes:
-    """A complete response that says no more than its status. `head_only` answers a HEAD request."""
+    """A complete response that says no more than its status, but for `fields`. `head_only` answers a HEAD
+    request."""
     text = REASONS.get(status, "Error").encode()
-    headers: Headers = [
+    headers: tuple[Header, ...] = (
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(text)),
-    ]
+        *fields,
+    )
     if retry_after is not None:
-        headers.append((b"retry-after", b"%d" % retry_after))
+        headers += ((b"retry-after", b"%d" % retry_after),)
     writer = ResponseWriter(None, ResponseHead(status, headers, trailers=False), defaults, date)
     head = writer.head(close=close)
     if head_only:

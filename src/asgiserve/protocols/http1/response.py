@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from asgiserve.errors import LocalProtocolError
 from asgiserve.protocols.http1.response_fields import render_trailers
 from asgiserve.protocols.http1.response_head import rendered_head
+from asgiserve.protocols.http1.status import NO_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from asgiserve.protocols.http1.response_head import RenderedHead
     from asgiserve.types import Header
 
-__all__ = ["ResponseWriter"]
+__all__ = ["ResponseWriter", "whole_response"]
 
 _JOIN_UP_TO: Final = 65_536
 """Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
@@ -79,10 +80,18 @@ class ResponseWriter:
     )
 
     def __init__(
-        self, request: RequestHead | None, head: ResponseHead, defaults: DefaultFields, date: bytes | None
+        self,
+        request: RequestHead | None,
+        head: ResponseHead,
+        defaults: DefaultFields,
+        date: bytes | None,
+        known: RenderedHead | None = None,
     ) -> None:
-        """Check and render the head, but for its connection field. Raises LocalProtocolError."""
-        self._known = known = rendered_head(head)
+        """Check and render the head, but for its connection field. Raises LocalProtocolError.
+
+        `known` is the head, where it is rendered already."""
+        known = known or rendered_head(head.status, head.headers)
+        self._known = known
         self._framing = framing = _frame(request, head.status, known.length)
         self._defaults = _defaults_but(defaults, known, date) if known.server or known.date else defaults.block(date)
         self._left = known.length or 0
@@ -174,8 +183,22 @@ class ResponseWriter:
         raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
 
 
+def whole_response(request: RequestHead, known: RenderedHead, body: bytes, default_block: bytes) -> bytes | None:
+    """The short way for what most responses are: a head with a length and all of its body, in one buffer, on a
+    connection that goes on. The writer would write the same bytes; None where it has to be asked."""
+    if (
+        known.ordinary
+        and known.length == len(body) <= _JOIN_UP_TO
+        and request.keep_alive
+        and request.http_version == "1.1"
+        and request.method != "HEAD"
+    ):
+        return known.plain(default_block) + body
+    return None
+
+
 def _frame(request: RequestHead | None, status: int, length: int | None) -> _Framing:
-    if status in (204, 304) or (request is not None and request.method == "HEAD"):
+    if status in NO_BODY or (request is not None and request.method == "HEAD"):
         return _NONE
     if length is not None:
         return _LENGTH

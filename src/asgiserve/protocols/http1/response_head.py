@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final
 from asgiserve.errors import LocalProtocolError
 from asgiserve.protocols.http1.grammar import OWS
 from asgiserve.protocols.http1.response_fields import RENDERED, ResponseFieldKind, kind_of, render_field
-from asgiserve.protocols.http1.status import status_line
+from asgiserve.protocols.http1.status import NO_BODY, status_line
 
 if TYPE_CHECKING:
-    from asgiserve.events import ResponseHead
     from asgiserve.types import Header
 
 __all__ = ["RenderedHead", "rendered_head"]
@@ -30,10 +29,12 @@ _MAX_REMEMBERED_LENGTH: Final = 512
 class RenderedHead:
     """The status line and the application's own fields, and what the fields mean to the server."""
 
-    __slots__ = ("_plain", "close", "date", "length", "lines", "server", "upgrade")
+    __slots__ = ("_plain", "close", "date", "length", "lines", "ordinary", "server", "upgrade")
 
     def __init__(self) -> None:
         self.lines = b""
+        self.ordinary = False
+        """A body of `length` bytes follows, and the default lines complete the head."""
         self.length: int | None = None
         """What Content-Length says; None without one."""
         self.close = False
@@ -56,16 +57,15 @@ class RenderedHead:
         return plain
 
 
-def rendered_head(head: ResponseHead) -> RenderedHead:
+def rendered_head(status: int, fields: tuple[Header, ...]) -> RenderedHead:
     """The head, rendered. Raises LocalProtocolError, whose text says what is wrong with which field or status."""
-    return _remembered.get((head.status, *head.headers)) or _render(head)
+    return _remembered.get((status, fields)) or _render(status, fields)
 
 
-_remembered: Final[dict[tuple[int | Header, ...], RenderedHead]] = {}
+_remembered: Final[dict[tuple[int, tuple[Header, ...]], RenderedHead]] = {}
 
 
-def _render(head: ResponseHead) -> RenderedHead:
-    status = head.status
+def _render(status: int, fields: tuple[Header, ...]) -> RenderedHead:
     # Above 599 nothing is registered, but three digits are well formed and clients take them for a 5xx (RFC
     # 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
     if not 200 <= status <= 999:
@@ -73,7 +73,7 @@ def _render(head: ResponseHead) -> RenderedHead:
     rendered = RenderedHead()
     lines = [status_line(status)]
     repeats = True
-    for field in head.headers:
+    for field in fields:
         kind = kind_of(field[0])
         if kind is ResponseFieldKind.CONTENT_LENGTH:
             rendered.length = length = _read_length(field, rendered.length)
@@ -86,10 +86,12 @@ def _render(head: ResponseHead) -> RenderedHead:
             repeats = False
             lines.append(_render_and_note(field, kind, status, rendered))
     rendered.lines = b"".join(lines)
+    own = rendered.close or rendered.upgrade or rendered.server or rendered.date
+    rendered.ordinary = rendered.length is not None and status not in NO_BODY and not own
     if repeats and len(rendered.lines) <= _MAX_REMEMBERED_LENGTH:
         if len(_remembered) >= _MAX_REMEMBERED:
             _remembered.clear()  # lengths vary: what repeats is soon here again
-        _remembered[(status, *head.headers)] = rendered
+        _remembered[status, fields] = rendered
     return rendered
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["REASONS", "status_line"]
+__all__ = ["NO_BODY", "REASONS", "status_line"]
+
+NO_BODY: Final = frozenset({204, 304})
+"""Final responses that never have a body (RFC 9110 15.3.5, 15.4.5)."""
 
 REASONS: Final = {
     100: "Continue",

@@ -1,0 +1,79 @@
+"""What the values of an application's messages must be, and how a wrong one is refused.
+
+The texts name the message, the key and the kind of value, never the value: it may be a secret. Used by the tables of
+messages in this folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from asgiserve.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    from asgiserve.types import Header, Message
+
+__all__ = ["optional_text", "read_headers", "refusal", "whole_number", "wrong"]
+
+
+def refusal(message: object, state: str, expected: list[str]) -> LocalProtocolError:
+    """The error for a message that does not fit the state."""
+    if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
+        return LocalProtocolError(f'A message is a dict with a "type"; got {_shape(message)}.')
+    instead = f"; expected {' or '.join(map(repr, expected))}" if expected else ""
+    return LocalProtocolError(f"Unexpected ASGI message {message['type']!r}: {state}{instead}.")
+
+
+def wrong(message: Message, key: str, value: object, expected: str) -> LocalProtocolError:
+    """The error for a value of the wrong kind."""
+    return LocalProtocolError(
+        f"ASGI message {message['type']!r}: {key!r} must be {expected}, but it is {_shape(value)}."
+    )
+
+
+def whole_number(message: Message, key: str, default: int | None = None) -> int:
+    """The value of `key` as a plain int: an IntEnum is one, a bool is none."""
+    value: Any = message.get(key)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong(message, key, value, "an int")
+    return int(value)
+
+
+def optional_text(message: Message, key: str) -> str | None:
+    """The value of `key` as a plain str, or None."""
+    value: Any = message.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong(message, key, value, "a str")
+    return str(value)
+
+
+def read_headers(message: Message) -> tuple[Header, ...]:
+    """The value of `headers`: pairs of bytes; none if it is missing."""
+    headers = message.get("headers", ())
+    try:
+        pairs: tuple[Any, ...] = tuple(headers)
+        for pair in pairs:
+            name, value = pair
+            if type(name) is not bytes or type(value) is not bytes or type(pair) is not tuple:
+                return _read_headers_again(message, pairs)
+    except (TypeError, ValueError):
+        raise wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None
+    return pairs
+
+
+def _read_headers_again(message: Message, headers: tuple[Any, ...]) -> tuple[Header, ...]:
+    """Pairs that are lists, and bytes of a derived class."""
+    pairs: tuple[Any, ...] = tuple(map(tuple, headers))
+    for name, value in pairs:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise wrong(message, "headers", (name, value), "pairs of bytes")
+    return pairs
+
+
+def _shape(value: object) -> str:
+    return "missing" if value is None else f"of type {type(value).__name__}"

@@ -1,0 +1,254 @@
+"""The response of one exchange: what becomes of the messages that its application sends.
+
+An ordinary response is one buffer, handed to the kernel at once. Everything else is the response writer's, and goes
+through the outlet part by part. A head that says how long its body is waits for the first part and goes out with it,
+or after a tick without it: while it is held, nothing is on the wire, and an error still gives a clean 500.
+
+The request's side, and what calls the application, are in `exchange.py`, whose class derives from this one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from anyio.lowlevel import checkpoint
+
+from asgiserve.asgi.http import COMPLETE, ResponseMessages
+from asgiserve.backend import ki_protected
+from asgiserve.connection.deadlines import TICK, Reason
+from asgiserve.connection.outlet import ALL
+from asgiserve.connection.over import Over
+from asgiserve.events import ResponseHead
+from asgiserve.protocols.http1 import (
+    ResponseWriter,
+    error_response,
+    informational,
+    rendered_head,
+    whole_response,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.connection.outlet import Taken
+    from asgiserve.events import RequestHead
+    from asgiserve.protocols.http1 import RenderedHead
+    from asgiserve.types import Header
+
+__all__ = ["Response"]
+
+_JOINED: Final = 65_536
+"""Bytes: a body up to this size is copied behind the head: the copy costs less than a second system call."""
+
+
+class Response(ResponseMessages):
+    """The response's side of an exchange."""
+
+    __slots__ = (
+        "_fields",
+        "_flush_armed",
+        "_rendered",
+        "_trailers",
+        "_writer",
+        "body_bytes",
+        "completed",
+        "connection",
+        "head",
+        "head_sent",
+        "held",
+        "may_go_on",
+        "over",
+        "status",
+        "stepping",
+    )
+
+    _fields: tuple[Header, ...]
+    _rendered: RenderedHead
+
+    def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
+        ResponseMessages.__init__(self)
+        self.connection = connection
+        self.head = head
+        self.over: Over | None = None
+        self.stepping = False
+        """The application's own coroutine is running at this moment."""
+        self.held = self.head_sent = self.completed = False
+        """The response's head waits for the first body message; it is on the wire; the whole response is, by the
+        application or in its place."""
+        self.may_go_on = False
+        """The response allows another request on this connection."""
+        self.status = self.body_bytes = 0
+        self._writer: ResponseWriter | None = None
+        """There once the response has turned out not to go the short way."""
+        self._trailers: tuple[Header, ...] = ()
+        self._flush_armed = False
+
+    # --- what the driver and the watcher call ---
+
+    def end(self, why: Over) -> None:
+        """Nothing more comes for the application: wake whoever waits in `receive()`."""
+        if self.over is None:
+            self.over = why
+        self.connection.inlet.wake()
+
+    @ki_protected
+    async def flush(self) -> None:
+        """Send the head that is held back: the body does not come soon."""
+        if self.held and not self.completed:
+            await self.write(self._take_head())
+
+    async def answer(self, status: int) -> None:
+        """Answer in the application's place; only while nothing of its own response is on the wire."""
+        self.held = False
+        self.state = COMPLETE
+        self.status = status
+        service = self.connection.service
+        self.head_sent = True
+        await self.write(
+            error_response(
+                status,
+                service.default_fields,
+                service.date(),
+                head_only=self.head.method == "HEAD",
+                retry_after=1 if status == 503 else None,
+            )
+        )
+        self.complete()
+
+    @property
+    def cut_needs_reset(self) -> bool:
+        """Whether closing alone would make an incomplete response look complete (RFC 9112 8)."""
+        return self._writer is not None and self._writer.ends_with_connection
+
+    @abstractmethod
+    def complete(self) -> None:
+        """The kernel has the whole response, or the peer is gone and it never will."""
+
+    # --- what the application's messages stand for ---
+
+    def begin(self, status: int, headers: tuple[Header, ...]) -> Awaitable[None] | None:
+        self._rendered = rendered = rendered_head(status, headers)
+        self.status = status
+        self._fields = headers
+        if rendered.length is None and not self._open_writer().length_known:
+            # A stream: clients see the head before the first event.
+            return self.write(self._take_head())
+        self.held = True
+        if not self.stepping:
+            self.flush_soon()
+        return None
+
+    def write_body(self, data: bytes, more: bool) -> Awaitable[None] | None:
+        """The short way: a whole response, and the kernel takes all of it at once."""
+        connection = self.connection
+        if more or not self.held or self.state is not COMPLETE or connection.must_close():
+            return self._write_body(data, more)
+        whole = whole_response(self.head, self._rendered, data, connection.service.default_block.now())
+        if whole is None:
+            return self._write_body(data, more)
+        self.held = False
+        self.head_sent = self.may_go_on = True
+        taken = connection.outlet.write_nowait(whole)
+        if taken is not ALL:
+            return self._write_rest(whole, taken, len(data))
+        self.body_bytes = len(data)
+        self.complete()
+        return None
+
+    def hint(self, links: list[bytes]) -> Awaitable[None]:
+        # Behind the final head, or to a client of HTTP/1.0, there is no place for it on the wire.
+        if self.head_sent or self.head.http_version == "1.0" or not links:
+            return checkpoint()
+        return self._write_hint(links)
+
+    def write_trailers(self, headers: tuple[Header, ...], more: bool) -> Awaitable[None]:
+        self._trailers = (*self._trailers, *headers)
+        return checkpoint() if more else self._write_trailers()
+
+    def ignore(self) -> Awaitable[None]:
+        return checkpoint()
+
+    async def _write_hint(self, links: list[bytes]) -> None:
+        await self.write(informational(103, [(b"link", link) for link in links]))
+        await checkpoint()
+
+    async def _write_rest(self, whole: bytes, taken: Taken, body_bytes: int) -> None:
+        if await self.connection.outlet.write_rest(whole, taken):
+            self.body_bytes = body_bytes
+        else:
+            self._lost()
+        self.complete()
+
+    async def _write_body(self, data: bytes, more: bool) -> None:
+        writer = self._writer or self._open_writer()
+        held, self.held = self.held, False
+        head = writer.head(close=self.connection.must_close()) if held else b""
+        buffers = writer.body(data, more)
+        size = len(data) if buffers else 0
+        if held:
+            # Only now: had the body not fitted its length, nothing would be on the wire.
+            self.head_sent = True
+            self.may_go_on = writer.keep_alive
+            buffers = (head + buffers[0],) if buffers and size <= _JOINED else (head, *buffers)
+        if buffers:
+            if await self.connection.outlet.write(*buffers):
+                self.body_bytes += size
+            else:
+                self._lost()
+        if self.state is COMPLETE:
+            self.complete()
+        elif more:
+            # Fairness: an application that only ever sends still lets others run.
+            await checkpoint()
+        elif self.head.http_version == "1.0":
+            # Trailers were not offered, so none are waited for.
+            self.state = COMPLETE
+            self.complete()
+
+    async def _write_trailers(self) -> None:
+        # RFC 9110 6.5.1: a peer that has not said so may throw trailer fields away, or stumble over them.
+        wanted = any(name == b"te" and _takes_trailers(value) for name, value in self.head.headers)
+        assert self._writer is not None
+        end = self._writer.trailers(self._trailers if wanted else ())
+        if end:
+            await self.write(end)
+        self.complete()
+
+    def _open_writer(self) -> ResponseWriter:
+        """The response's writer, made when the short way does not do."""
+        service = self.connection.service
+        head = ResponseHead(self.status, self._fields, self.trailers_follow)
+        self._writer = ResponseWriter(self.head, head, service.default_fields, service.date(), self._rendered)
+        return self._writer
+
+    def _take_head(self) -> bytes:
+        writer = self._writer or self._open_writer()
+        head = writer.head(close=self.connection.must_close())
+        self.held = False
+        self.head_sent = True
+        self.may_go_on = writer.keep_alive
+        return head
+
+    def flush_soon(self) -> None:
+        # Once: an application that suspends again and again must not put it off for ever.
+        if not self._flush_armed:
+            self._flush_armed = True
+            connection = self.connection
+            connection.deadlines.arm(Reason.FLUSH, connection.service.clock() + TICK)
+
+    async def write(self, buffer: bytes) -> None:
+        if not await self.connection.outlet.write(buffer):
+            self._lost()
+
+    def _lost(self) -> None:
+        """Writing has failed: the peer is gone for good."""
+        if self.over is Over.NOTICE:
+            self.over = Over.PEER_LEFT  # it is not the notice that ended this
+        self.end(Over.PEER_LEFT)
+
+
+def _takes_trailers(value: bytes) -> bool:
+    """Whether this value of a TE field has the member `trailers`."""
+    return any(member.partition(b";")[0].strip() == b"trailers" for member in value.lower().split(b","))
