@@ -13,6 +13,7 @@ come out of `send()`.
     ├── ShutdownError                     the application's lifespan ended badly
     ├── LocalProtocolError(RuntimeError)  the application broke a rule of ASGI or HTTP
     ├── RemoteProtocolError               the peer broke a rule of HTTP; carries the suggested status
+    │   └── WebSocketError                the peer broke a rule of WebSocket; carries the close code
     └── ClientDisconnected(OSError)       the peer is gone; raised by a WebSocket's send()
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "RemoteProtocolError",
     "ShutdownError",
     "StartupError",
+    "WebSocketError",
     "bare_errors",
 ]
 
@@ -76,6 +78,19 @@ class RemoteProtocolError(AsgiserveError):
     def __init__(self, text: str, *, status: int = 400) -> None:
         super().__init__(text)
         self.status = status
+
+
+class WebSocketError(RemoteProtocolError):
+    """The peer broke a rule of WebSocket, behind the handshake.
+
+    `code` and `reason` are for the Close frame that fails the connection (RFC 6455 7.1.7). The reason is safe to
+    send back, and fits.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
 
 
 class ClientDisconnected(AsgiserveError, OSError):
