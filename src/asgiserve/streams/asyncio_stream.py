@@ -68,9 +68,9 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._unread: bytes | bytearray = b""
         self._reading_paused = False
         self._writing_paused = False
-        self._arrival: asyncio.Future[None] | None = None
-        """What the task in `receive` waits for; None while there is no such task."""
-        self._drained: asyncio.Future[None] | None = None
+        self._arrival: asyncio.Future[bool] | None = None
+        """What the task in `receive` waits for; None while there is no such task. True: it is interrupted."""
+        self._drained: asyncio.Future[bool] | None = None
         """What the task in `send` waits for; None while there is no such task."""
         self._lost = False
         self._gone: asyncio.Event | None = None
@@ -85,7 +85,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
                 raise self._receive_error()
             self._arrival = self._loop.create_future()
             try:
-                await self._arrival
+                if await self._arrival:
+                    break
             finally:
                 self._arrival = None
         unread = self._unread
@@ -115,6 +116,9 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             self._receiving = ENDED
             raise self._receive_error()
         return data
+
+    def interrupt(self) -> None:
+        _wake(self._arrival, interrupted=True)
 
     def _take_part(self, max_bytes: int) -> bytes:
         unread = self._unread
@@ -225,6 +229,6 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             self._gone.set()
 
 
-def _wake(future: asyncio.Future[None] | None) -> None:
+def _wake(future: asyncio.Future[bool] | None, *, interrupted: bool = False) -> None:
     if future is not None and not future.done():
-        future.set_result(None)
+        future.set_result(interrupted)

@@ -34,13 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["TlsStream", "handshake"]
 
 
-async def handshake(stream: Stream, ssl_context: ssl.SSLContext, *, server_hostname: str | None = None) -> TlsStream:
+async def handshake(
+    stream: Stream, ssl_context: ssl.SSLContext, *, server_hostname: str | None = None, received: bytes = b""
+) -> TlsStream:
     """Shake hands over `stream`: as the server, or with `server_hostname` as its client.
 
+    :param received: what has been read from the stream already
     :raises BrokenResourceError: the handshake failed, because of the ssl error that is its cause; closing
         `stream` is left to the caller
     """
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(received)
     tls = ssl_context.wrap_bio(incoming, outgoing, server_side=server_hostname is None, server_hostname=server_hostname)
     secured = TlsStream(stream, tls, incoming, outgoing)
     await secured._shake_hands()
@@ -53,6 +57,7 @@ class TlsStream(Stream):
     __slots__ = (
         "_flushing",
         "_incoming",
+        "_interrupted",
         "_outgoing",
         "_receive_waits",
         "_rest",
@@ -71,6 +76,7 @@ class TlsStream(Stream):
         self._flushing = Lock(fast_acquire=True)
         self._unread = bytearray()
         """Plaintext that `send_eof` had to get out of OpenSSL's way."""
+        self._interrupted = False
         self._receive_waits = False
         self._send_waits = False
         self._rest: memoryview | None = None
@@ -108,9 +114,16 @@ class TlsStream(Stream):
                 data = self._receive_now(max_bytes)
                 if data is not None:
                     return data
+                if self._interrupted:
+                    return b""
                 await self._fetch()
         finally:
-            self._receive_waits = False
+            self._receive_waits = self._interrupted = False
+
+    def interrupt(self) -> None:
+        if self._receive_waits:
+            self._interrupted = True
+            self._stream.interrupt()
 
     def receive_nowait(self) -> bytes:
         if self._receive_waits:
@@ -154,6 +167,8 @@ class TlsStream(Stream):
         """Give OpenSSL more ciphertext, after sending what it has to say."""
         if self._outgoing.pending:
             await self._flush()
+            if self._interrupted:
+                return
         try:
             data = await self._stream.receive()
         except EndOfStream:

@@ -59,6 +59,7 @@ class MemoryStream(Stream):
         self._unread = bytearray()
         self._arrival: Event | None = None
         """What the task in `receive` waits for; None while there is no such task."""
+        self._interrupted = False
         self._room: Event | None = None
         """What the task in `send` waits for; None while there is no such task."""
         self._rest: memoryview | None = None
@@ -91,9 +92,17 @@ class MemoryStream(Stream):
             self._arrival = Event()
             try:
                 await self._arrival.wait()
+                if self._interrupted:
+                    break
             finally:
                 self._arrival = None
+                self._interrupted = False
         return self._take(max_bytes)
+
+    def interrupt(self) -> None:
+        if self._arrival is not None:
+            self._interrupted = True
+            self._arrival.set()
 
     def _take(self, max_bytes: int) -> bytes:
         data = bytes(self._unread[:max_bytes])

@@ -87,6 +87,67 @@ async def test_what_a_cancelled_send_had_left_is_never_sent(pair: Pair, several:
     assert PATTERN.startswith(received)
 
 
+# --- interruption -----------------------------------------------------------------------------------------
+
+
+@bounded
+async def test_an_interrupted_receive_returns_nothing_and_loses_nothing(pair: Pair) -> None:
+    ours, peer = pair
+    async with anyio.create_task_group() as tasks:
+        for word in (b"first", b"second"):
+            receiving = await start(tasks, ours.receive)
+            assert receiving.blocked
+            ours.interrupt()
+            await receiving.wait()
+            assert (receiving.value, receiving.error) == (b"", None)
+            await peer.send(word)
+            assert await receive_exactly(ours, len(word)) == word
+
+
+@bounded
+async def test_an_interruption_is_not_kept_for_the_next_receive(pair: Pair) -> None:
+    ours, peer = pair
+    ours.interrupt()
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, ours.receive)
+        assert receiving.blocked
+        ours.interrupt()
+        ours.interrupt()
+        await receiving.wait()
+        receiving = await start(tasks, ours.receive)
+        await anyio.wait_all_tasks_blocked()
+        assert receiving.blocked
+        await peer.send(b"late")
+        assert (await receiving.wait()).value == b"late"
+
+
+@bounded
+async def test_bytes_that_arrive_with_an_interruption_are_received(pair: Pair) -> None:
+    ours, peer = pair
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, ours.receive)
+        await peer.send(b"once")
+        ours.interrupt()
+        await receiving.wait()
+        await peer.send_eof()
+        assert receiving.error is None
+        assert (receiving.value or b"") + await receive_to_end(ours) == b"once"
+
+
+@bounded
+async def test_an_interrupted_receive_does_not_disturb_a_sender_that_waits(pair: Pair) -> None:
+    ours, peer = pair
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, ours.receive)
+        sending = await start(tasks, lambda: ours.send(PATTERN))
+        assert sending.blocked
+        ours.interrupt()
+        await receiving.wait()
+        assert receiving.value == b""
+        assert await receive_exactly(peer, len(PATTERN)) == PATTERN
+        assert (await sending.wait()).error is None
+
+
 # --- concurrent use ---------------------------------------------------------------------------------------
 
 
