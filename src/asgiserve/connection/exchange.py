@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from asgiserve.asgi.http import COMPLETE
 from asgiserve.connection.access import log_access
 from asgiserve.connection.deadlines import Reason
+from asgiserve.connection.origin import origin_of_request
 from asgiserve.connection.over import Over
 from asgiserve.connection.response import Response
 from asgiserve.errors import RemoteProtocolError
@@ -49,6 +50,7 @@ class Exchange(Response):
         "coroutine",
         "failed",
         "lingers",
+        "origin",
         "returned",
         "scope",
         "started_at",
@@ -58,6 +60,9 @@ class Exchange(Response):
         Response.__init__(self, connection, head)  # not by super(): one is made for every request
         service = connection.service
         self.context = service.context.copy()
+        self.origin = (
+            origin_of_request(connection.origin, head, service.proxies) if head.forwarding else connection.origin
+        )
         self.coroutine: Any = None
         """The application's, while it is being called."""
         self.failed = self.lingers = False
@@ -132,10 +137,11 @@ class Exchange(Response):
         else:
             # Nothing of a body is taken inside a cancelled scope: Starlette's is_disconnected() calls
             # receive() in one, and would throw the message away. That the peer has left may be told there:
-            # it takes nothing of the body.
-            if anyio.current_effective_deadline() == -math.inf and connection.stream.peer_closed():
-                return {"type": "http.disconnect"}
-            await checkpoint_if_cancelled()
+            # it takes nothing of the body. Asked for by the deadline: a checkpoint would ask it again.
+            if anyio.current_effective_deadline() == -math.inf:
+                if connection.stream.peer_closed():
+                    return {"type": "http.disconnect"}
+                await checkpoint_if_cancelled()
             turn.taken = True
         try:
             if self.head.expects_continue and not self._continued:
