@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asgiserve.types import Header, Headers
 
 __all__ = [
@@ -47,6 +49,9 @@ class RequestHead:
     """Whether the peer waits for `100 Continue` before it sends the body."""
     upgrade: bytes
     """The `Upgrade` field, lower case, if `Connection` names it; empty otherwise."""
+    forwarding: Sequence[Header] = ()
+    """Those of the headers by which proxies tell of a request, in order. Anybody can send them: whether they are
+    believed is asked of the peer."""
 
 
 @dataclass(slots=True)

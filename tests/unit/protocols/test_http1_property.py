@@ -45,6 +45,8 @@ FIELDS = st.sampled_from(
         b"Expect: 100-continue",
         b"Accept: */*",
         b"Cookie: a=b",
+        b"X-Forwarded-For: 1.2.3.4",
+        b"X_Forwarded_For: 1.2.3.4",
         b"X: \xff",
         b"A : b",
         b" fold",

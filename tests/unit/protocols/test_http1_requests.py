@@ -163,11 +163,11 @@ def test_known_lines_keep_their_special_meaning() -> None:
 def test_the_cache_of_lines_is_bounded_and_keeps_no_secret() -> None:
     lines = FieldLines()
     for secret in (b"Cookie: a=b", b"Authorization: Basic x", b"X-Api-Key: k", b"Content-Length: 5"):
-        lines.read(secret, [])
-    lines.read(b"User-Agent: " + b"x" * 256, [])
+        lines.read(secret, [], [])
+    lines.read(b"User-Agent: " + b"x" * 256, [], [])
     assert lines.plain == {}
     for number in range(3000):
-        assert lines.read(b"User-Agent: %d" % number, []) == (b"user-agent", b"%d" % number)
+        assert lines.read(b"User-Agent: %d" % number, [], []) == (b"user-agent", b"%d" % number)
     assert len(lines.plain) == 1024
 
 

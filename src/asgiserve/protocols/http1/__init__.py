@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from asgiserve.protocols.http1.codec import Http1Codec
 from asgiserve.protocols.http1.messages import error_response, informational
+from asgiserve.protocols.http1.request_line import begins_like_request
 from asgiserve.protocols.http1.response import ResponseWriter, whole_response
 from asgiserve.protocols.http1.response_fields import DefaultFields
 from asgiserve.protocols.http1.response_head import RenderedHead, rendered_head
@@ -26,6 +27,7 @@ __all__ = [
     "Http1Codec",
     "RenderedHead",
     "ResponseWriter",
+    "begins_like_request",
     "error_response",
     "informational",
     "rendered_head",

@@ -149,7 +149,7 @@ class ChunkLexer:
         if not self._trailers_left:
             raise RemoteProtocolError("the request has too many trailer fields", status=431)
         self._trailers_left -= 1
-        field = self._field_lines.plain.get(line) or self._field_lines.read(line, [])
+        field = self._field_lines.plain.get(line) or self._field_lines.read(line, [], [])
         if field[0] in _FRAMING_NAMES:
             raise RemoteProtocolError("a trailer field concerns the framing or routing of the message")
         return Piece.FRAMING, line + CRLF

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from asgiserve.types import Header
 
-__all__ = ["MAX_BLOCK_LENGTH", "SHARED_LINES", "FieldLines"]
+__all__ = ["MAX_BLOCK_LENGTH", "SHARED_LINES", "FieldLines", "is_look_alike"]
 
 
 class _Kind(Enum):
@@ -42,6 +42,10 @@ class _Kind(Enum):
     """Means something to the server. ASCII only."""
     SPECIAL_REPEATING = "special, repeating"
     """Special, and worth remembering, apart from the plain ones."""
+    FORWARDING = "forwarding"
+    """Plain, and how a proxy tells of the request."""
+    LOOK_ALIKE = "look-alike"
+    """Written so that applications would take it for such a field, while proxies let it pass. It is dropped."""
 
 
 _SPECIAL: Final = {
@@ -52,12 +56,21 @@ _SPECIAL: Final = {
     b"expect": _Kind.SPECIAL,
     b"upgrade": _Kind.SPECIAL,
 }
+# What proxies set, and drop from what clients send, so that applications believe it.
+_FORWARDING_NAMES: Final = frozenset(
+    {b"forwarded", *(b"x-forwarded-" + word for word in (b"for", b"proto", b"host", b"port", b"prefix"))}
+)
+_PROXIES_NAME: Final = re.compile(
+    rb"(x-)?forwarded-.+|x-(real|client|cluster-client)-ip|x-original-(for|forwarded-for|host|proto)|x-(url-)?scheme"
+    rb"|(true|fastly)-client-ip|cf-connecting-ip(v6)?|x-envoy-external-address|front-end-https"
+)
 _REPEATING_NAME: Final = re.compile(
     rb"accept(-[a-z]+)*|cache-control|content-type|dnt|origin|pragma|priority|sec-ch-.+|sec-fetch-.+"
     rb"|upgrade-insecure-requests|user-agent"
 )
 # Names of this module: reading an attribute of an Enum class costs as much as finding a line.
 _PLAIN, _REPEATING, _SPECIAL_REPEATING = _Kind.PLAIN, _Kind.REPEATING, _Kind.SPECIAL_REPEATING
+_FORWARDING, _LOOK_ALIKE = _Kind.FORWARDING, _Kind.LOOK_ALIKE
 
 # Room for a few dozen browsers, proxies and API clients; 1,024 entries of 256 bytes are at most half a
 # megabyte.
@@ -96,10 +109,11 @@ class FieldLines:
                 self.blocks.clear()
             self.blocks[block] = tuple(headers)
 
-    def read(self, line: bytes, special: list[Header]) -> Header:
+    def read(self, line: bytes, special: list[Header], forwarding: list[Header]) -> Header:
         """Read a line, given without its CRLF, that is not in `plain`. Raises RemoteProtocolError.
 
-        A field that means something to the server is added to `special` as well.
+        A field that means something to the server is added to `special` as well, one that tells of proxies, or looks
+        as if it did, to `forwarding`.
         """
         known = self._apart.get(line)
         if known is not None:
@@ -116,6 +130,9 @@ class FieldLines:
             return field
         if kind is _REPEATING:
             self._keep(line, field, self.plain)
+            return field
+        if kind is _FORWARDING or kind is _LOOK_ALIKE:
+            forwarding.append(field)
             return field
         _check_strictly(field)
         if kind is _Kind.ASCII_ONLY:
@@ -145,7 +162,19 @@ def _kind_of(name: bytes) -> _Kind:
         return special
     if name.startswith(b"sec-websocket-"):
         return _Kind.ASCII_ONLY
+    if name in _FORWARDING_NAMES:
+        return _FORWARDING
+    if is_look_alike(name):
+        return _LOOK_ALIKE
     return _REPEATING if _REPEATING_NAME.fullmatch(name) else _PLAIN
+
+
+def is_look_alike(name: bytes) -> bool:
+    """Whether a lower-case name has underscores in place of the dashes of a field that proxies set.
+
+    CGI's names of variables, which Django and others use, have underscores for both (CVE-2015-0219).
+    """
+    return b"_" in name and _PROXIES_NAME.fullmatch(name.replace(b"_", b"-")) is not None
 
 
 def _check_strictly(field: Header) -> None:

@@ -16,6 +16,7 @@ import h11
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, BodyChunk
 from asgiserve.protocols.http1.chunks import ChunkLexer, Piece
+from asgiserve.protocols.http1.fields import is_look_alike
 
 if TYPE_CHECKING:
     from asgiserve.config import Limits
@@ -43,7 +44,9 @@ class H11Request:
         self.feed(head)
         request = self.expect(h11.Request)
         host = next((value for name, value in checked.headers if name == b"host"), b"")
-        headers = [(name, host if name == b"host" else value) for name, value in request.headers]
+        headers = [
+            (name, host if name == b"host" else value) for name, value in request.headers if not is_look_alike(name)
+        ]
         return replace(checked, headers=headers)
 
     def feed(self, data: bytes) -> None:

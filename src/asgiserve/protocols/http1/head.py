@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import RequestHead
-from asgiserve.protocols.http1.fields import MAX_BLOCK_LENGTH
+from asgiserve.protocols.http1.fields import MAX_BLOCK_LENGTH, is_look_alike
 from asgiserve.protocols.http1.grammar import CRLF, DIGITS, OWS
 from asgiserve.protocols.http1.request_line import METHODS, ORDINARY_LINE, read_request_line
 
@@ -97,25 +97,29 @@ class HeadCheck:
         if len(lines) > self._max_fields + 1:
             raise RemoteProtocolError("the request has too many fields", status=431)
         special: list[Header] = []
+        forwarding: list[Header] = []
         headers: Headers = []
         known = self._field_lines.plain.get
         del lines[0]
         for line in lines:
-            headers.append(known(line) or self._field_lines.read(line, special))
+            headers.append(known(line) or self._field_lines.read(line, special, forwarding))
+        told: Sequence[Header] = ()
+        if forwarding:
+            headers, told = _without_look_alikes(headers), _without_look_alikes(forwarding)
         if version == "1.1" and authority is None:
             if len(special) == 2 and _KEEP_ALIVE in special:
                 special.remove(_KEEP_ALIVE)
             if len(special) == 1 and special[0][0] == b"host":
                 # Most requests that there are: nothing but a host, which was checked with its line.
                 self._field_lines.remember(lines, headers)
-                return RequestHead(method, raw_path, query, "1.1", headers, 0, True, False, b""), _ORDINARY
+                return RequestHead(method, raw_path, query, "1.1", headers, 0, True, False, b"", told), _ORDINARY
         length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
         if length and self._max_body is not None and length > self._max_body:
             raise RemoteProtocolError("the request body is too large", status=413)
         if authority is not None:
             headers = _with_host(headers, authority)
         return RequestHead(
-            method, raw_path, query, version, headers, length, keep_alive, expects_continue, upgrade
+            method, raw_path, query, version, headers, length, keep_alive, expects_continue, upgrade, told
         ), verdict
 
 
@@ -192,6 +196,10 @@ def _expects_continue(expectations: Sequence[bytes]) -> bool:
     if any(expectation.lower() != b"100-continue" for expectation in expectations):
         raise RemoteProtocolError("the only expectation known here is 100-continue", status=417)
     return bool(expectations)
+
+
+def _without_look_alikes(headers: Headers) -> Headers:
+    return [field for field in headers if not is_look_alike(field[0])]
 
 
 def _with_host(headers: Headers, authority: bytes) -> Headers:

@@ -39,10 +39,11 @@ def error_response(
     retry_after: int | None = None,
     fields: tuple[Header, ...] = (),
     close: bool = True,
+    text: bytes | None = None,
 ) -> bytes:
-    """A complete response that says no more than its status, but for `fields`. `head_only` answers a HEAD
-    request."""
-    text = REASONS.get(status, "Error").encode()
+    """A complete response that says no more than its status, but for `fields` and `text`. `head_only` answers a
+    HEAD request."""
+    text = REASONS.get(status, "Error").encode() if text is None else text
     headers: tuple[Header, ...] = (
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(text)),

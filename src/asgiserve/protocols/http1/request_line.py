@@ -12,7 +12,7 @@ from typing import Final, NoReturn, TypeAlias
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.protocols.http1.grammar import HTTP_VERSION, TARGET, TOKEN, is_host
 
-__all__ = ["METHODS", "ORDINARY_LINE", "RequestLine", "read_request_line"]
+__all__ = ["METHODS", "ORDINARY_LINE", "RequestLine", "begins_like_request", "read_request_line"]
 
 RequestLine: TypeAlias = tuple[str, bytes, bytes, str, bytes | None]
 """Method, path, query, version and, of an absolute-form target, its authority. A plain tuple: one is made
@@ -28,7 +28,17 @@ ORDINARY_LINE: Final = re.compile(
 say the same of whatever this matches."""
 
 _SLASH: Final = ord("/")
+_LONGEST_METHOD: Final = 24
+"""Of those that HTTP has names for: UPDATEREDIRECTREF has 17 letters."""
 _is_target = TARGET.fullmatch
+
+
+def begins_like_request(data: bytes) -> bool | None:
+    """Whether a connection's first bytes begin a request line; None while that is open. TLS never begins so."""
+    word, space, _ = data[: _LONGEST_METHOD + 1].partition(b" ")
+    if TOKEN.fullmatch(word) is None or len(word) > _LONGEST_METHOD:
+        return False
+    return True if space else None
 
 
 def read_request_line(line: bytes) -> RequestLine:
