@@ -41,9 +41,23 @@ def test_who_does_not_speak_tls_is_cut_and_the_next_client_is_served(live_server
     server = live_server(report, ssl_context=CONTEXTS.server)
 
     with RawClient(server.port) as client:
-        client.send(request())
+        client.send(b"SSH-2.0-x\r\n")
         with pytest.raises(ConnectionResetError):
-            client.read()
+            client.read_all()
+    with TlsClient(server.port) as client:
+        assert client.get().status == 200
+
+
+def test_who_speaks_http_without_tls_can_read_what_to_do(live_server: LiveServers) -> None:
+    """A megabyte that nobody reads must not reset the answer."""
+    server = live_server(report, ssl_context=CONTEXTS.server)
+
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 1000000", method="POST") + bytes(1_000_000))
+        answer = client.answer("POST")
+        assert (answer.status, answer.headers["connection"]) == (400, "close")
+        assert b"use https://" in answer.body
+        assert client.read_all() == b""
     with TlsClient(server.port) as client:
         assert client.get().status == 200
 

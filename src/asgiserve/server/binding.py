@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from asgiserve.errors import BindError, ConfigError
@@ -20,7 +20,7 @@ from asgiserve.errors import BindError, ConfigError
 if TYPE_CHECKING:
     from asgiserve.config import Bind
 
-__all__ = ["BoundSocket", "bind_all", "url_of"]
+__all__ = ["BoundSocket", "bind_all", "check_form", "check_tls", "url_of"]
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 8000
@@ -36,6 +36,8 @@ class BoundSocket:
     socket: socket.socket
     path: str | None = None
     inode: tuple[int, int] | None = None
+    plain: bool = False
+    """No TLS is spoken here, whatever certificates the server has."""
 
     def close(self) -> None:
         """Close it, and remove the Unix socket's file if it is still the one that we made. Idempotent."""
@@ -77,18 +79,50 @@ def url_of(sock: socket.socket, *, secure: bool) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
+def check_form(bind: Bind) -> None:
+    """Look at the values of `bind` and bind nothing. Raises ConfigError."""
+    for target in bind.bind:
+        _parts(_split_tls(target)[0])
+
+
+def check_tls(bind: Bind, *, certificates: bool) -> None:
+    """Raise ConfigError if a value of `bind` asks for TLS and there are no certificates."""
+    for target in bind.bind:
+        if _split_tls(target)[1] == "on" and not certificates:
+            raise ConfigError(f"bind: {target} asks for TLS, and there is no certificate for it; give ssl_certfile")
+
+
 def _bind_target(target: str) -> list[BoundSocket]:
-    """One value of `bind`: HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER."""
+    """One value of `bind`."""
+    place, tls = _split_tls(target)
+    kind, rest, port = _parts(place)
+    if kind == "unix":
+        bound = [_bind_unix(rest)]
+    else:
+        bound = [_inherit(int(rest))] if kind == "fd" else _bind_tcp(rest, port)
+    return [replace(one, plain=tls == "off") for one in bound]
+
+
+def _split_tls(target: str) -> tuple[str, str]:
+    """The place, and what stands behind it in `127.0.0.1:8080,tls=off`: "on", "off" or nothing."""
+    place, comma, word = target.rpartition(",tls=")
+    if not comma:
+        return target, ""
+    if word not in ("on", "off"):
+        raise ConfigError(f"bind: expected tls=on or tls=off behind the comma, but got {target!r}")
+    return place, word
+
+
+def _parts(target: str) -> tuple[str, str, int]:
+    """What HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER says: its kind, its name, and the port of a host."""
     kind, _, rest = target.partition(":")
-    if kind == "unix" and rest:
-        return [_bind_unix(rest)]
-    if kind == "fd" and rest.isascii() and rest.isdigit():
-        return [_inherit(int(rest))]
+    if (kind == "unix" and rest) or (kind == "fd" and rest.isascii() and rest.isdigit()):
+        return kind, rest, 0
     # An IPv6 address needs its brackets: whether "::1:80" ends with a port, nobody can tell.
     found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})", target)
     if found is None or int(found["port"]) > 65535:
         raise ConfigError(f"bind: expected HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER, but got {target!r}")
-    return _bind_tcp(found["ipv6"] or found["host"], int(found["port"]))
+    return "tcp", found["ipv6"] or found["host"], int(found["port"])
 
 
 def _bind_tcp(host: str, port: int) -> list[BoundSocket]:

@@ -58,6 +58,9 @@ _ABORTED: Final = frozenset(
 class Listener(Protocol):
     """Where connections come from: a bound socket, or memory in a test."""
 
+    plain: bool
+    """No TLS is spoken here, whatever certificates the server has."""
+
     def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
         """What opens the next connection's stream; None if none is waiting. Raises OSError."""
 
@@ -74,6 +77,7 @@ class SocketListener:
     def __init__(self, bound: BoundSocket) -> None:
         bound.socket.setblocking(False)
         self._bound = bound
+        self.plain = bound.plain
 
     def accept_nowait(self) -> Callable[[], Awaitable[Stream]] | None:
         try:

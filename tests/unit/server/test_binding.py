@@ -14,7 +14,7 @@ import pytest
 
 from asgiserve.config import Bind
 from asgiserve.errors import BindError, ConfigError
-from asgiserve.server.binding import bind_all, url_of
+from asgiserve.server.binding import bind_all, check_tls, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,6 +302,28 @@ def test_bind_takes_several_kinds_together(tmp_path: Path) -> None:
         urls = [url_of(one.socket, secure=False) for one in sockets]
         assert urls[0].startswith("http://127.0.0.1:")
         assert urls[1:] == [f"unix:{path}", f"http://127.0.0.1:{port}"]
+
+
+def test_tls_is_switched_off_place_by_place(tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    targets = ("127.0.0.1:0", "127.0.0.1:0,tls=off", f"unix:{path},tls=off", "127.0.0.1:0,tls=on")
+    with bound(Bind(bind=targets)) as sockets:
+        assert [one.plain for one in sockets] == [False, True, True, False]
+        assert sockets[2].path == str(path)
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:0,tls=", "127.0.0.1:0,tls=no", "127.0.0.1:0,tls=off,tls=OFF"])
+def test_any_other_word_about_tls_is_refused(target: str) -> None:
+    with pytest.raises(ConfigError, match="tls=on or tls=off"):
+        bind_all(Bind(bind=(target,)))
+
+
+def test_tls_without_a_certificate_is_refused_where_it_is_asked_for() -> None:
+    asked, silent = Bind(bind=("127.0.0.1:8443,tls=on",)), Bind(bind=("127.0.0.1:8443", ":80,tls=off"))
+    with pytest.raises(ConfigError, match=r"127.0.0.1:8443,tls=on asks for TLS"):
+        check_tls(asked, certificates=False)
+    check_tls(asked, certificates=True)
+    check_tls(silent, certificates=False)
 
 
 def test_a_unix_socket_and_a_port_are_both_bound(tmp_path: Path) -> None:
