@@ -1,0 +1,74 @@
+"""`--print-config`: every setting with its value and the place that it comes from, as TOML.
+
+The text is itself a configuration file that means the same; secrets are left out of it. Called by cli.py, which prints.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from asgiserve import setting_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from asgiserve.declaring import Group, Option
+    from asgiserve.sources import Values
+
+__all__ = ["config_lines"]
+
+
+def config_lines(groups: Iterable[Group], options: Mapping[str, Option], values: Values) -> Iterator[str]:
+    """The file's lines: `groups` hold the values, `options` name them, `values` know where they come from."""
+    for name in ("app", "env_file"):
+        if name in values:
+            yield f"{name} = {_text(values[name].value)}  # {values[name].origin}"
+    for group in groups:
+        yield ""
+        yield f"# {type(group).panel}"
+        for option in options.values():
+            if option.group is type(group):
+                yield _line(option, getattr(group, option.attribute), values)
+
+
+def _line(option: Option, value: Any, values: Values) -> str:
+    origin = values[option.name].origin if option.name in values else "default"
+    if option.convert is setting_values.secret and value is not None:
+        return f"# {option.name} is set, and not shown  # {origin}"
+    if value is None and option.convert is not setting_values.optional_count:
+        _, told, words = option.text.partition(" [default: ")
+        return f"# {option.name} is not set{told.removesuffix(': ') and f' [default: {words}'}  # {origin}"
+    as_text = _AS_TEXT.get(option.convert)
+    shown = _toml(value) if as_text is None else _toml(tuple(as_text(one) for one in value or ()))
+    return f"{option.name} = {shown}  # {origin}"
+
+
+def _certificates(one: tuple[str, str, str | None]) -> str:
+    host, certfile, keyfile = one
+    return f"{host}={certfile}" if keyfile is None else f"{host}={certfile},{keyfile}"
+
+
+_AS_TEXT: Final[Mapping[Any, Callable[[Any], str]]] = {
+    setting_values.header_pairs: ": ".join,
+    setting_values.sni_certificates: _certificates,
+}
+"""How one of several values is written, where it is no text already."""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or value == math.inf:
+        return '"none"'
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_text(str(one)) for one in value) + "]"
+    return str(value) if isinstance(value, int) else _text(str(value))
+
+
+def _text(text: str) -> str:
+    # A basic string of TOML is one of JSON, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
