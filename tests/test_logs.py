@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asgiserve import logs
+from asgiserve import log_output, logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def err() -> io.StringIO:
 def out(err: io.StringIO) -> io.StringIO:
     """Access lines as the command line shows them; general lines go to `err`."""
     stream = io.StringIO()
-    logs.configure(level="info", stderr=err, stdout=stream)
+    log_output.configure(level="info", stderr=err, stdout=stream)
     return stream
 
 
@@ -88,7 +88,7 @@ def test_formatters_of_others_can_read_the_fields(caplog: pytest.LogCaptureFixtu
 
 def test_a_terminal_gets_coloured_levels_and_statuses() -> None:
     out, err = Terminal(), Terminal()
-    logs.configure(level="info", stderr=err, stdout=out)
+    log_output.configure(level="info", stderr=err, stdout=out)
 
     logs.log_access(RECORD)
     logs.log_access(RECORD._replace(status=500))
@@ -104,7 +104,7 @@ def test_a_terminal_gets_coloured_levels_and_statuses() -> None:
 @pytest.mark.parametrize("status", [100, 304, 404, 599, 999])
 def test_every_status_has_a_colour(status: int) -> None:
     out = io.StringIO()
-    logs.configure(level="info", use_colors=True, stderr=io.StringIO(), stdout=out)
+    log_output.configure(level="info", use_colors=True, stderr=io.StringIO(), stdout=out)
 
     logs.log_access(RECORD._replace(status=status))
 
@@ -113,7 +113,7 @@ def test_every_status_has_a_colour(status: int) -> None:
 
 def test_colours_can_be_turned_off_on_a_terminal() -> None:
     out = Terminal()
-    logs.configure(level="info", use_colors=False, stderr=Terminal(), stdout=out)
+    log_output.configure(level="info", use_colors=False, stderr=Terminal(), stdout=out)
 
     logs.log_access(RECORD)
 
@@ -238,7 +238,7 @@ def test_only_our_two_loggers_are_configured() -> None:
     root = logging.getLogger()
     before = (root.handlers[:], root.level, logging.getLogger("asgiserve").handlers[:])
 
-    logs.configure(level="debug", stderr=io.StringIO(), stdout=io.StringIO())
+    log_output.configure(level="debug", stderr=io.StringIO(), stdout=io.StringIO())
 
     assert (root.handlers, root.level, logging.getLogger("asgiserve").handlers) == before
 
@@ -259,7 +259,7 @@ def test_a_root_handler_of_the_application_makes_no_second_line(
 
 def test_a_second_call_replaces_the_first(out: io.StringIO) -> None:
     later = io.StringIO()
-    logs.configure(level="info", stderr=io.StringIO(), stdout=later)
+    log_output.configure(level="info", stderr=io.StringIO(), stdout=later)
 
     logs.log_access(RECORD)
 
@@ -277,6 +277,6 @@ def test_without_configuration_records_propagate_and_info_is_off(caplog: pytest.
 
 @pytest.mark.parametrize(("level", "enabled"), [("debug", True), ("info", True), ("warning", False)])
 def test_the_level_decides_whether_access_lines_are_made(level: str, enabled: bool) -> None:
-    logs.configure(level=level, stderr=io.StringIO(), stdout=io.StringIO())
+    log_output.configure(level=level, stderr=io.StringIO(), stdout=io.StringIO())
 
     assert logs.access_enabled() is enabled

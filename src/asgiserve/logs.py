@@ -1,35 +1,41 @@
-"""The two loggers, the lines that are written to them, and the command line's way of showing them.
+"""The two loggers and the lines that are written to them.
 
 `asgiserve.error` takes everything general, `asgiserve.access` one record per request; the names follow
 uvicorn's, where "error" does not mean that something failed. Both are plain loggers that propagate: an
-embedding program sees their records wherever its own logging sends them. Only the command line calls
-`configure()`.
+embedding program sees their records wherever its own logging sends them. How the command line shows them is
+`log_output.py`'s matter.
 
 Whatever a peer or an application supplies passes `printable()` before it is logged: an escape sequence in a
 request target must not reach a terminal, and a line break must not forge a second line.
 
 Cost matters here, since an access line is written per request: `log_access()` makes its record itself,
 because `Logger.info()` would first search the stack for a caller that nobody asks for.
+
+Called from everywhere in the package but by the rules of the wire and of ASGI.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LEVELS",
+    "TRACE",
     "AccessRecord",
     "access",
     "access_enabled",
-    "configure",
+    "access_line",
     "general",
     "log_access",
+    "log_access_fields",
     "log_app_error",
     "log_app_fault",
     "log_debug",
@@ -37,14 +43,53 @@ __all__ = [
     "log_info",
     "log_internal_error",
     "log_refusal",
+    "log_trace",
     "log_unstoppable",
     "log_warning",
+    "log_websocket",
+    "name_trace_level",
+    "phrase_of",
     "printable",
+    "printable_bytes",
+    "request_id",
     "text_of",
+    "timestamp",
+    "trace_enabled",
 ]
 
 general: Final = logging.getLogger("asgiserve.error")
 access: Final = logging.getLogger("asgiserve.access")
+
+request_id: Final[ContextVar[str]] = ContextVar("asgiserve.request_id")
+"""The id of the request whose context this is, where requests have one."""
+
+TRACE: Final = 5
+"""uvicorn's level below debug: every ASGI message."""
+LEVELS: Final[Mapping[str, int]] = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": TRACE,
+}
+
+
+def name_trace_level() -> None:
+    """Have level 5 shown as TRACE, and known by that name; unless somebody else in the process has named it."""
+    if logging.getLevelName(TRACE) == f"Level {TRACE}":
+        logging.addLevelName(TRACE, "TRACE")
+
+
+def timestamp(seconds: float) -> str:
+    """A time of the clock as `2026-11-21T14:50:06.123Z`."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # --- what peers and applications supply -------------------------------------------------------
@@ -64,6 +109,15 @@ def _printable_target(target: str) -> str:
     if target.isascii() and target.isprintable():
         return target
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in target)
+
+
+def printable_bytes(value: bytes) -> str:
+    """What a header's value looks like in a line: whatever is not visible ASCII is shown as the byte that it is, and
+    so are the quotation mark and the backslash, for a format may have quotation marks around the value."""
+    text = value.decode("latin-1")
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in text)
 
 
 # --- access lines -----------------------------------------------------------------------------
@@ -89,14 +143,14 @@ def access_enabled() -> bool:
     return access.isEnabledFor(logging.INFO)
 
 
-def log_access(record: AccessRecord) -> None:
+def log_access(record: AccessRecord, request_id: str = "") -> None:
     """Write one access line.
 
     A formatter finds the fields in the record's `args`: client, method, target, HTTP version, status, bytes
-    of body, and the duration in milliseconds.
+    of body, and the duration in milliseconds; behind them the request's id, if it has one.
     """
     client, method, target, http_version, status, body_bytes, duration_s = record
-    arguments = (
+    arguments: tuple[Any, ...] = (
         printable(client),
         printable(method),
         _printable_target(target),
@@ -105,20 +159,30 @@ def log_access(record: AccessRecord) -> None:
         body_bytes,
         duration_s * 1000,
     )
-    line = _access_line(status)
+    line = access_line(status)
+    if request_id:
+        line, arguments = line + " %s", (*arguments, request_id)
     access.handle(access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None))
 
 
+def log_access_fields(template: str, fields: Mapping[str, Any]) -> None:
+    """Write the access line that `--access-log-format` describes. A formatter finds the fields in `args`, by name."""
+    access.handle(access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, template, (fields,), None))
+
+
 @functools.lru_cache(maxsize=1024)  # a status has three digits: at most 900 entries
-def _access_line(status: int, colour: str = "", reset: str = "") -> str:
-    return f'%s - "%s %s HTTP/%s" {colour}%d{_phrase(status)}{reset} %dB %.1fms'
+def access_line(status: int, colour: str = "", reset: str = "") -> str:
+    """The template of an access line, for Python's `%`."""
+    phrase = phrase_of(status)
+    return f'%s - "%s %s HTTP/%s" {colour}%d{" " if phrase else ""}{phrase}{reset} %dB %.1fms'
 
 
-def _phrase(status: int) -> str:
+def phrase_of(status: int) -> str:
+    """What a status is called; empty where it has no name."""
     if status == 499:  # nginx's number for it; the registry has none
-        return " Client Closed Request"
+        return "Client Closed Request"
     try:
-        return f" {HTTPStatus(status).phrase}"
+        return HTTPStatus(status).phrase
     except ValueError:
         return ""
 
@@ -134,12 +198,18 @@ def log_app_error(method: str, path: str, error: BaseException) -> None:
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    general.error("Exception in ASGI application (%s %s)", printable(method), printable(path), exc_info=error)
+    general.error("Exception in ASGI application (%s)", _request(method, path), exc_info=error)
 
 
 def log_app_fault(method: str, path: str, fault: str) -> None:
     """The application returned, but `fault`: "without starting a response"."""
-    general.error("ASGI application returned %s (%s %s)", fault, printable(method), printable(path))
+    general.error("ASGI application returned %s (%s)", fault, _request(method, path))
+
+
+def _request(method: str, path: str) -> str:
+    """How a request is called in the log; by its id too, where it has one and we are in its context."""
+    known = request_id.get("")
+    return f"{printable(method)} {printable(path)}{known and f', request {known}'}"
 
 
 def log_unstoppable(method: str, path: str, stack: str) -> None:
@@ -153,6 +223,16 @@ def log_unstoppable(method: str, path: str, stack: str) -> None:
 
 
 # --- everything else --------------------------------------------------------------------------
+
+
+def trace_enabled() -> bool:
+    """Whether traces would go anywhere: ask before making one."""
+    return general.isEnabledFor(TRACE)
+
+
+def log_trace(client: str, text: str) -> None:
+    """What happens to the connection of this client, in all detail."""
+    general.log(TRACE, "%s%s%s", printable(client), client and " - ", text)
 
 
 def log_debug(text: str, error: BaseException) -> None:
@@ -176,6 +256,11 @@ def log_internal_error(where: str, error: BaseException) -> None:
     general.error("Unexpected error in %s", where, exc_info=error)
 
 
+def log_websocket(client: str, target: str, outcome: str) -> None:
+    """The line of one WebSocket, when it is accepted or refused. A general line, as in uvicorn."""
+    general.info('%s - "WebSocket %s" %s', printable(client), _printable_target(target), outcome)
+
+
 def log_refusal(client: str, status: int, reason: str) -> None:
     """A peer's request broke a rule and was answered with `status`."""
     general.warning("Invalid HTTP request from %s: %d, %s", client or "a Unix socket", status, reason)
@@ -187,85 +272,3 @@ def text_of(error: BaseException) -> str:
         return printable(str(error))
     except Exception as failure:  # exceptions are the application's code
         return f"(cannot be shown: {type(failure).__name__})"
-
-
-# --- the command line's handlers --------------------------------------------------------------
-
-_RESET: Final = "\x1b[0m"
-_LEVEL_COLOURS: Final[Mapping[str, str]] = {
-    "DEBUG": "\x1b[36m",
-    "INFO": "\x1b[32m",
-    "WARNING": "\x1b[33m",
-    "ERROR": "\x1b[31m",
-    "CRITICAL": "\x1b[91m",
-}
-_STATUS_COLOURS: Final = ("", "\x1b[37m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[91m")
-"""By the first digit of the status."""
-
-_WIDTH: Final = 10
-"""The level, its colon and the spaces behind: `CRITICAL: ` fits exactly."""
-
-
-def configure(
-    *, level: str, use_colors: bool | None = None, stderr: TextIO | None = None, stdout: TextIO | None = None
-) -> None:
-    """Show general lines on stderr and access lines on stdout. `use_colors` None: where that is a terminal.
-
-    Touches no logger but our two. They stop propagating, so that an application which configures the root
-    logger does not make every line appear twice. A second call replaces the first.
-    """
-    for logger, stream, formatter in (
-        (general, stderr or sys.stderr, _LineFormatter),
-        (access, stdout or sys.stdout, _AccessFormatter),
-    ):
-        handler = logging.StreamHandler(stream)
-        handler.setFormatter(formatter(stream.isatty() if use_colors is None else use_colors))
-        logger.handlers[:] = [*(each for each in logger.handlers if not _is_ours(each)), handler]
-        logger.setLevel(level.upper())
-        logger.propagate = False
-
-
-def _is_ours(handler: logging.Handler) -> bool:
-    return isinstance(handler.formatter, _LineFormatter)
-
-
-class _LineFormatter(logging.Formatter):
-    """`INFO:     message`, with a traceback below it, all of it free of control characters."""
-
-    def __init__(self, colours: bool) -> None:
-        super().__init__()
-        self.colours = colours
-        self.prefixes = {name: self._prefix(name) for name in _LEVEL_COLOURS}
-
-    def format(self, record: logging.LogRecord) -> str:
-        # The lines of a message below its first are indented, so that none can pass for a line of its own.
-        lines = record.getMessage().split("\n")
-        text = ("\n" + " " * _WIDTH).join(map(printable, lines))
-        if record.exc_info:
-            text += "\n" + "\n".join(map(printable, self._traceback(record).split("\n")))
-        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + text
-
-    def _prefix(self, level: str) -> str:
-        padding = " " * (_WIDTH - 1 - len(level))
-        colour = _LEVEL_COLOURS.get(level, "")
-        return f"{colour}{level}{_RESET}:{padding}" if self.colours and colour else f"{level}:{padding}"
-
-    def _traceback(self, record: logging.LogRecord) -> str:
-        assert record.exc_info
-        try:
-            return self.formatException(record.exc_info)
-        except Exception as failure:  # exceptions are the application's code, and may fail when looked at
-            kind = type(record.exc_info[1]).__name__
-            return f"{kind} (its traceback could not be formatted: {type(failure).__name__})"
-
-
-class _AccessFormatter(_LineFormatter):
-    """An access line; its arguments were made printable when it was logged."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line, arguments = record.msg, record.args
-        if self.colours and isinstance(arguments, tuple) and len(arguments) == 7:
-            status = arguments[4]
-            assert isinstance(status, int)
-            line = _access_line(status, _STATUS_COLOURS[status // 100 % 6], _RESET)
-        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + line % arguments

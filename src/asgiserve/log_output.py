@@ -1,0 +1,164 @@
+"""The command line's way of showing log lines: where they go, and what they look like there.
+
+Text for people, with colours on a terminal, or one JSON object a line. The lines' words are in `logs.py`; what is
+shown by a configuration of the user's own is set up by `log_config.py`. Only the command line calls `configure()`:
+`serve()` and `run()` leave logging to the program around them. The formatters can be named in such a program's own
+configuration as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+
+from asgiserve import logs
+from asgiserve.logs import access_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AccessFormatter", "JsonFormatter", "TextFormatter", "configure"]
+
+_RESET: Final = "\x1b[0m"
+_LEVEL_COLOURS: Final[Mapping[str, str]] = {
+    "TRACE": "\x1b[34m",
+    "DEBUG": "\x1b[36m",
+    "INFO": "\x1b[32m",
+    "WARNING": "\x1b[33m",
+    "ERROR": "\x1b[31m",
+    "CRITICAL": "\x1b[91m",
+}
+_STATUS_COLOURS: Final = ("", "\x1b[37m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[91m")
+"""By the first digit of the status."""
+
+_WIDTH: Final = 10
+"""The level, its colon and the spaces behind: `CRITICAL: ` fits exactly."""
+
+
+def configure(
+    *,
+    level: str,
+    form: str = "text",
+    use_colors: bool | None = None,
+    stderr: TextIO | None = None,
+    stdout: TextIO | None = None,
+) -> None:
+    """Show general lines on stderr and access lines on stdout, as "text" or "json". `use_colors` None: where that is
+    a terminal.
+
+    Touches no logger but our two. They stop propagating, so that an application which configures the root
+    logger does not make every line appear twice. A second call replaces the first.
+    """
+    logs.name_trace_level()
+    for logger, stream, formatter in (
+        (logs.general, stderr or sys.stderr, TextFormatter),
+        (logs.access, stdout or sys.stdout, AccessFormatter),
+    ):
+        handler = logging.StreamHandler(stream)
+        colours = stream.isatty() if use_colors is None else use_colors
+        handler.setFormatter(JsonFormatter() if form == "json" else formatter(colours))
+        logger.handlers[:] = [*(each for each in logger.handlers if not _is_ours(each)), handler]
+        logger.setLevel(logs.LEVELS[level])
+        logger.propagate = False
+
+
+def _is_ours(handler: logging.Handler) -> bool:
+    return isinstance(handler.formatter, (TextFormatter, JsonFormatter))
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    assert record.exc_info
+    try:
+        return formatter.formatException(record.exc_info)
+    except Exception as failure:  # exceptions are the application's code, and may fail when looked at
+        kind = type(record.exc_info[1]).__name__
+        return f"{kind} (its traceback could not be formatted: {type(failure).__name__})"
+
+
+class TextFormatter(logging.Formatter):
+    """`INFO:     message`, with a traceback below it, all of it free of control characters."""
+
+    def __init__(self, colours: bool = False) -> None:
+        super().__init__()
+        self.colours = colours
+        self.prefixes = {name: self._prefix(name) for name in _LEVEL_COLOURS}
+
+    def format(self, record: logging.LogRecord) -> str:
+        # The lines of a message below its first are indented, so that none can pass for a line of its own.
+        lines = record.getMessage().split("\n")
+        text = ("\n" + " " * _WIDTH).join(map(printable, lines))
+        if record.exc_info:
+            text += "\n" + "\n".join(map(printable, _traceback(self, record).split("\n")))
+        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + text
+
+    def _prefix(self, level: str) -> str:
+        padding = " " * (_WIDTH - 1 - len(level))
+        colour = _LEVEL_COLOURS.get(level, "")
+        return f"{colour}{level}{_RESET}:{padding}" if self.colours and colour else f"{level}:{padding}"
+
+
+class AccessFormatter(TextFormatter):
+    """An access line; its arguments were made printable when it was logged."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line, arguments = record.msg, record.args
+        if isinstance(arguments, dict):
+            # The user's own format says all that the line says: a reader of such lines knows no level before it.
+            return str(line % arguments)
+        if self.colours and isinstance(arguments, tuple) and len(arguments) >= 7:
+            status = arguments[4]
+            assert isinstance(status, int)
+            line = access_line(status, _STATUS_COLOURS[status // 100 % 6], _RESET) + " %s" * (len(arguments) - 7)
+        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + line % arguments
+
+
+_ACCESS_KEYS: Final = ("client", "method", "target", "http_version", "status", "bytes", "duration_ms", "request_id")
+"""The fields of an ordinary access record, in the order of its `args`."""
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message; of a request its fields, of an error its traceback. ASCII only,
+    so that no control character of anybody's is left in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": logs.timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        if record.name == logs.access.name and record.args:
+            entry |= _access_entry(record)
+        else:
+            entry["message"] = _whole(record.getMessage())
+            known = logs.request_id.get("")
+            if known:
+                entry["request_id"] = known
+        if record.exc_info:
+            entry["exception"] = _whole(_traceback(self, record))
+        return json.dumps(entry)
+
+
+def _access_entry(record: logging.LogRecord) -> dict[str, Any]:
+    arguments = record.args
+    if isinstance(arguments, dict):
+        entry: dict[str, Any] = {"message": record.getMessage()}
+        for name, value in cast("dict[str, Any]", arguments).items():
+            group, bracket, header = name.partition("[")
+            if bracket:
+                entry.setdefault(group, {})[header[:-1].lower()] = value
+            elif name == "duration":
+                entry["duration_ms"] = round(value, 3)
+            elif name != "time":
+                entry[name] = value
+        return entry
+    assert isinstance(arguments, tuple)
+    entry = {"message": f"{arguments[1]} {arguments[2]} {arguments[4]}", **dict(zip(_ACCESS_KEYS, arguments))}  # noqa: B905  # the id may be missing
+    entry["duration_ms"] = round(entry["duration_ms"], 3)
+    return entry
+
+
+def _whole(text: str) -> str:
+    """The text without halves of surrogate pairs: readers of JSON refuse or lose them."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
