@@ -85,6 +85,7 @@ async def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert "https://" not in page
     assert '"/echo"' in page
     assert '"/clock"' in page
+    assert '"/ws"' in page
 
 
 async def test_echo_sends_each_part_back_as_it_comes_with_its_type() -> None:
@@ -146,6 +147,32 @@ async def test_a_path_that_is_not_utf8_is_answered() -> None:
     assert start["status"] == 404
 
 
-async def test_a_websocket_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="websocket"):
-        await call({"type": "websocket"})
+CONNECT = {"type": "websocket.connect"}
+LEFT = {"type": "websocket.disconnect", "code": 1001, "reason": ""}
+
+
+async def test_a_websocket_sends_each_message_back_as_what_it_was_until_the_client_leaves() -> None:
+    messages = [
+        {"type": "websocket.receive", "text": "one", "bytes": None},
+        {"type": "websocket.receive", "text": ""},
+        {"type": "websocket.receive", "bytes": b"\xff"},
+    ]
+
+    accept, *rest = await call({"type": "websocket", "path": "/ws"}, [CONNECT, *messages, LEFT])
+
+    assert accept["type"] == "websocket.accept"
+    assert [(message.get("text"), message.get("bytes")) for message in rest] == [
+        ("one", None),
+        ("", None),
+        (None, b"\xff"),
+    ]
+    assert {message["type"] for message in rest} == {"websocket.send"}
+
+
+async def test_a_websocket_elsewhere_is_refused() -> None:
+    assert await call({"type": "websocket", "path": "/"}, [CONNECT]) == [{"type": "websocket.close"}]
+
+
+async def test_what_the_demo_does_not_speak_it_refuses() -> None:
+    with pytest.raises(NotImplementedError, match="carrier pigeon"):
+        await call({"type": "carrier pigeon"})

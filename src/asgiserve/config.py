@@ -15,14 +15,19 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from asgiserve import setting_values as values
+from asgiserve.declaring import Group as _Group
+from asgiserve.declaring import Option, options_of
+from asgiserve.declaring import setting as _setting
 from asgiserve.errors import ConfigError
+from asgiserve.log_settings import Log
+from asgiserve.trusted import Trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "LAUNCH_NAMES",
@@ -34,34 +39,12 @@ __all__ = [
     "Limits",
     "Log",
     "Option",
+    "Proxies",
     "Settings",
     "Timeouts",
+    "Tls",
+    "WebSockets",
 ]
-
-# --- declaring a setting ----------------------------------------------------------------------
-
-
-def _setting(default: Any, convert: values.Converter, text: str) -> Any:
-    return field(default=default, metadata={"convert": convert, "text": text})
-
-
-class _Group:
-    """A frozen dataclass of settings; converts and checks every value as it is made."""
-
-    prefix: ClassVar[str] = ""
-    panel: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        for one in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, one.name)
-            convert = one.metadata["convert"]
-            try:
-                converted = convert(value)
-            except (TypeError, ValueError, IndexError):
-                expected = convert.__doc__.rstrip(".")
-                expected = expected[0].lower() + expected[1:]
-                raise ConfigError(f"{self.prefix}{one.name}: expected {expected}, but got {value!r}") from None
-            object.__setattr__(self, one.name, converted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +62,9 @@ class Bind(_Group):
     uds: str | None = _setting(None, values.optional_text, "Path of a Unix socket to listen on instead.")
     fd: int | None = _setting(None, values.descriptor, "File descriptor of a bound socket to listen on instead.")
     bind: tuple[str, ...] = _setting(
-        (), values.texts, "Where to listen: HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER. Repeatable."
+        (),
+        values.texts,
+        "HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER to listen on; behind it ,tls=off for plain HTTP. Repeatable.",
     )
     backlog: int = _setting(2048, values.count, "Connections that the kernel queues before they are accepted.")
 
@@ -91,8 +76,11 @@ class Application(_Group):
     panel: ClassVar[str] = "Application"
 
     interface: str = _setting(
-        "auto", values.choice("auto", "asgi3", "asgi2"), "The application's interface; auto looks at its signature."
+        "auto",
+        values.choice("auto", "asgi3", "asgi2", "wsgi"),
+        "The application's interface; auto looks at its signature.",
     )
+    wsgi_threads: int = _setting(40, values.count, "Threads of a WSGI application, each for one request at a time.")
     lifespan: str = _setting(
         "auto",
         values.choice("auto", "on", "off"),
@@ -164,7 +152,7 @@ class Timeouts(_Group):
         values.seconds,
         "An idle connection is closed. Above the 60 s of common load balancers (uvicorn: 5).",
     )
-    handshake: float = _setting(10.0, values.seconds, "A TLS handshake is given up.")
+    handshake: float = _setting(10.0, values.seconds, "A TLS handshake, with the PROXY header before it, is given up.")
     head: float = _setting(10.0, values.seconds, "A request head must be complete, counted from its first byte.")
     body: float = _setting(30.0, values.seconds, "No byte of a request body that the application waits for.")
     write: float = _setting(30.0, values.seconds, "No byte of a response that the peer takes.")
@@ -192,12 +180,87 @@ class Timeouts(_Group):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Log(_Group):
-    """What is logged."""
+class WebSockets(_Group):
+    """What a WebSocket does and how much of it is kept; durations are in seconds, or none."""
 
-    panel: ClassVar[str] = "Logging"
+    panel: ClassVar[str] = "WebSocket"
 
-    access_log: bool = _setting(True, values.flag, "Log a line per request.")
+    ws: str = _setting("auto", values.choice("auto", "none"), "none takes every handshake for a plain HTTP request.")
+    ws_max_size: int = _setting(16_777_216, values.count, "Bytes of a message; a larger one is closed with 1009.")
+    ws_max_queue: int = _setting(32, values.count, "Messages kept for a busy application, in ws_max_size bytes.")
+    ws_ping_interval: float = _setting(20.0, values.seconds, "A ping is sent this often; 0 sends none.")
+    ws_ping_timeout: float = _setting(20.0, values.seconds, "Nothing comes after a ping: closed with 1011; 0 waits on.")
+    ws_per_message_deflate: bool = _setting(False, values.flag, "Compress messages; takes memory (uvicorn: on).")
+    timeout_ws_handshake: float = _setting(30.0, values.seconds, "The application neither accepts nor refuses: 504.")
+    timeout_ws_close: float = _setting(10.0, values.seconds, "A Close that the peer does not answer; it is cut off.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls(_Group):
+    """TLS (https, wss) with certificates from files, which are read again when they change."""
+
+    panel: ClassVar[str] = "TLS"
+
+    ssl_certfile: str | None = _setting(
+        None, values.optional_path, "The certificate in PEM, the chain behind it. With it the server speaks TLS."
+    )
+    ssl_keyfile: str | None = _setting(None, values.optional_path, "Its key. [default: in the certificate's file]")
+    ssl_keyfile_password: str | None = _setting(None, values.secret, "What encrypted keys are encrypted with.")
+    ssl_version: str = _setting(
+        "any", values.choice("any", "1.2", "1.3", numbers={2: "any", 5: "1.2", 17: "any"}), "Only this version of TLS."
+    )
+    ssl_minimum_version: str = _setting("1.2", values.choice("1.2", "1.3"), "The oldest version of TLS.")
+    ssl_cert_reqs: str = _setting(
+        "none",
+        values.choice("none", "optional", "required", numbers={0: "none", 1: "optional", 2: "required"}),
+        "Whether clients are asked for a certificate.",
+    )
+    ssl_ca_certs: str | None = _setting(
+        None, values.optional_path, "The authorities, in PEM, that clients' certificates must come from."
+    )
+    ssl_ciphers: str | None = _setting(
+        None, values.optional_text, "Ciphers of TLS 1.2, as OpenSSL's list. [default: Python's]"
+    )
+    ssl_sni: tuple[tuple[str, str, str | None], ...] = _setting(
+        (),
+        values.sni_certificates,
+        "Another certificate for clients that ask for this host, *.example.com for any below it. Repeatable.",
+    )
+
+    def __post_init__(self) -> None:
+        _Group.__post_init__(self)
+        for one in fields(self) if self.ssl_certfile is None else ():
+            if getattr(self, one.name) != one.default:
+                raise ConfigError(f"{one.name}: is for TLS, which needs ssl_certfile")
+        if self.ssl_cert_reqs != "none" and self.ssl_ca_certs is None:
+            raise ConfigError(f"ssl_cert_reqs: {self.ssl_cert_reqs} needs ssl_ca_certs, to verify certificates with")
+        if (self.ssl_version, self.ssl_minimum_version) == ("1.2", "1.3"):
+            raise ConfigError("ssl_version: 1.2 is older than ssl_minimum_version")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxies(_Group):
+    """Whom to believe where a connection or a request comes from."""
+
+    panel: ClassVar[str] = "Proxies"
+
+    proxy_headers: bool = _setting(
+        True, values.flag, "Take client, scheme and more from what trusted proxies say in a request's fields."
+    )
+    forwarded_allow_ips: Trusted = _setting(
+        Trusted.of(("127.0.0.1", "::1")),
+        values.trusted,
+        "The trusted proxies: addresses, networks, unix for peers on Unix sockets, * for every peer.",
+    )
+    forwarded_fields: str = _setting(
+        "for,proto",
+        values.forwarded_fields,
+        "What is believed: for, proto, host, port and prefix of X-Forwarded-*, or forwarded (RFC 7239). Name what your"
+        " proxy sets for every request: the rest is its client's word.",
+    )
+    proxy_protocol: bool = _setting(
+        False, values.flag, "Every connection is from a trusted proxy, and begins with a PROXY header (version 1 or 2)."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,53 +278,20 @@ class Launch(_Group):
     app_dir: str = _setting("", values.text, "Directory to import the application from. [default: the current one]")
     factory: bool = _setting(False, values.flag, "APP names a callable that makes the application.")
     log_level: str = _setting(
-        "info", values.choice("critical", "error", "warning", "info", "debug"), "The least level that is logged."
+        "info",
+        values.choice("critical", "error", "warning", "info", "debug", "trace"),
+        "The least level that is logged; trace logs every ASGI message, without bodies and headers.",
+    )
+    log_format: str = _setting(
+        "text", values.choice("text", "json"), "Log lines for people, or one JSON object a line."
+    )
+    log_config: str | Mapping[str, Any] | None = _setting(
+        None, values.logging_config, "A file of Python's logging configuration to log by: .json, .toml, .yaml, .ini."
     )
     use_colors: bool | None = _setting(None, values.optional_flag, "Colours in log lines; by default on a terminal.")
 
 
 # --- all of them ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One setting as users meet it: the command line, the reference page and the checks are made of these."""
-
-    name: str
-    """The flat name: `timeout_keep_alive`."""
-    attribute: str
-    """The field's name in its group: `keep_alive`."""
-    group: type[_Group]
-    default: Any
-    convert: values.Converter
-    text: str
-
-    @property
-    def choices(self) -> tuple[str, ...] | None:
-        return getattr(self.convert, "choices", None)
-
-    @property
-    def flag(self) -> str:
-        """How the command line calls it: `--timeout-keep-alive`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def form(self) -> str | None:
-        """What a value looks like in help texts: `SECONDS`, `auto|on|off`; None for a flag: it takes none."""
-        return "|".join(self.choices) if self.choices else values.FORMS[self.convert]
-
-    @property
-    def repeatable(self) -> bool:
-        return isinstance(self.default, tuple)
-
-    @property
-    def default_text(self) -> str | None:
-        """The default as one would type it; None where there is none, or where `text` tells it in words."""
-        if self.form is None:
-            return None if self.default is None else "on" if self.default else "off"
-        if self.default == math.inf or (self.default is None and self.convert is values.optional_count):
-            return "none"
-        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default or "") or None
 
 
 _SERVER_GROUPS: Final[Mapping[str, type[_Group]]] = {
@@ -270,31 +300,17 @@ _SERVER_GROUPS: Final[Mapping[str, type[_Group]]] = {
     "http": Http,
     "limits": Limits,
     "timeouts": Timeouts,
+    "websockets": WebSockets,
+    "tls": Tls,
+    "proxies": Proxies,
     "log": Log,
 }
 
 
-def _options(groups: Iterable[type[_Group]]) -> Mapping[str, Option]:
-    options: dict[str, Option] = {}
-    for group in groups:
-        for one in fields(group):  # type: ignore[arg-type]
-            assert one.default is not MISSING
-            name = group.prefix + one.name
-            options[name] = Option(
-                name=name,
-                attribute=one.name,
-                group=group,
-                default=one.default,
-                convert=one.metadata["convert"],
-                text=one.metadata["text"],
-            )
-    return options
-
-
-OPTIONS: Final = _options([*_SERVER_GROUPS.values(), Launch])
+OPTIONS: Final = options_of([*_SERVER_GROUPS.values(), Launch])
 """Every setting by its flat name."""
 
-LAUNCH_NAMES: Final = frozenset(_options([Launch]))
+LAUNCH_NAMES: Final = frozenset(options_of([Launch]))
 """The settings that `serve()` does not take: the caller has decided them already."""
 
 
@@ -307,6 +323,9 @@ class Settings:
     http: Http = field(default_factory=Http)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    websockets: WebSockets = field(default_factory=WebSockets)
+    tls: Tls = field(default_factory=Tls)
+    proxies: Proxies = field(default_factory=Proxies)
     log: Log = field(default_factory=Log)
 
     @classmethod

@@ -2,7 +2,8 @@
 
 No framework and no template engine: it is also the shortest complete example of the ASGI messages. `/`
 shows what the application was told about the request, `/echo` sends a body back while it still arrives,
-`/clock` sends an event every second until its client leaves. It runs on either backend.
+`/clock` sends an event every second until its client leaves, `/ws` is a WebSocket that sends each message back.
+It runs on either backend.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(scope, receive, send)
     elif scope["type"] == "http":
         await _respond(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await _converse(scope, receive, send)
     else:
         raise NotImplementedError(f"the demo does not speak {scope['type']}")
 
@@ -110,6 +113,20 @@ async def _cancel_at_disconnect(receive: Receive, running: anyio.CancelScope) ->
     running.cancel()
 
 
+# --- /ws --------------------------------------------------------------------------------------
+
+
+async def _converse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Send each message back until the client leaves; text comes back as text, bytes as bytes."""
+    await receive()  # websocket.connect
+    if scope["path"] != "/ws":
+        await send({"type": "websocket.close"})  # before an accept this is a refusal: the client sees a 403
+        return
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
 # --- / ----------------------------------------------------------------------------------------
 
 
@@ -163,7 +180,7 @@ _PAGE: Final = """<!doctype html>
   tr { border-bottom: 1px solid var(--line) }
   th { white-space: nowrap; font-weight: 600; width: 12rem }
   td { font-family: ui-monospace, monospace; overflow-wrap: anywhere }
-  textarea { width: 100%; box-sizing: border-box; font: inherit; padding: .5rem }
+  textarea, input { width: 100%; box-sizing: border-box; font: inherit; padding: .5rem }
   button { font: inherit; padding: .3rem 1rem; margin-top: .4rem }
   output { font-family: ui-monospace, monospace; white-space: pre-wrap }
   #clock { font-size: 2rem }
@@ -179,6 +196,13 @@ _PAGE: Final = """<!doctype html>
   <button>Send to /echo</button>
 </form>
 <output id="echoed"></output>
+<h2>WebSocket</h2>
+<p>Messages that go to <code>/ws</code> and back on one connection: <output id="socket">connecting</output>.</p>
+<form id="say">
+  <input name="text" value="Every message comes back.">
+  <button>Send</button>
+</form>
+<output id="said"></output>
 <h2>What the application was told</h2>
 <table>{scope}</table>
 <script>
@@ -188,6 +212,15 @@ _PAGE: Final = """<!doctype html>
     const body = event.target.elements.text.value
     const response = await fetch("/echo", { method: "POST", body })
     document.getElementById("echoed").value = await response.text()
+  }
+  const show = text => { document.getElementById("socket").value = text }
+  const socket = new WebSocket(new URL("/ws", location).href.replace(/^http/, "ws"))
+  socket.onopen = () => show("open")
+  socket.onclose = event => show(`closed, ${event.code} ${event.reason}`)
+  socket.onmessage = event => { document.getElementById("said").value += event.data + "\\n" }
+  document.getElementById("say").onsubmit = event => {
+    event.preventDefault()
+    socket.send(event.target.elements.text.value)
   }
 </script>
 </html>

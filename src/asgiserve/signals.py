@@ -1,9 +1,11 @@
-"""What SIGINT and SIGTERM mean to the command line. Nothing else in asgiserve touches a signal.
+"""What signals mean to the command line. Nothing else in asgiserve touches one.
 
 before the server listens   the start is given up: exit code 130 or 143
 first SIGTERM               a graceful stop
 first SIGINT                a graceful stop while somebody waits at a terminal: quicker
 second of either            what still runs is cancelled; the application's lifespan still shuts down
+SIGUSR1                     what goes on is logged: connections, and where their applications are
+SIGHUP                      the files of certificates are read again; without any, it ends the process as ever
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -44,7 +47,12 @@ async def serve_until_signalled(app: ASGIApplication, settings: Settings, announ
 
 
 async def _serve(app: ASGIApplication, settings: Settings, watch: _Watch) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32":
+        numbers.append(signal.SIGUSR1)
+        if settings.tls.ssl_certfile is not None:
+            numbers.append(signal.SIGHUP)
+    with anyio.open_signal_receiver(*numbers) as received:
         async with anyio.create_task_group() as group:
             watch.everything = group.cancel_scope
             group.start_soon(watch.run, received)
@@ -73,7 +81,13 @@ class _Watch:
             self._act(number)
 
     def _act(self, number: signal.Signals) -> None:
-        if self._server is None:
+        if sys.platform != "win32" and number == signal.SIGUSR1:
+            logs.log_info("starting" if self._server is None else self._server.overview())
+        elif sys.platform != "win32" and number == signal.SIGHUP:
+            # Whatever has changed since the start is noticed soon after it.
+            if self._server is not None:
+                self._server.reload_certificates()
+        elif self._server is None:
             logs.log_info(f"Received {number.name} during startup, giving up.")
             self.exit_code = 128 + number
             self.everything.cancel()

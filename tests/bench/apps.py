@@ -54,6 +54,38 @@ async def download(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def ws_echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Send every message back, as plainly as can be."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+async def ws_broadcast(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Send every message to everybody."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    await receive()
+    # Before the accept, so that whoever has seen the accept gets every message from then on.
+    _everybody.add(send)
+    try:
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            outgoing = {**message, "type": "websocket.send"}
+            for one in list(_everybody):
+                await one(outgoing)
+    finally:
+        _everybody.discard(send)
+
+
+_everybody: set[Send] = set()
+
+
 def _start(content_type: bytes, length: int) -> dict[str, Any]:
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % length)]
     return {"type": "http.response.start", "status": 200, "headers": headers}

@@ -1,11 +1,11 @@
 """Compare asgiserve with the ASGI servers that are installed: `python tests/bench/compare.py --help`.
 
-In every round each server is started, checked, loaded by wrk and ended, one after the other; so whatever else
+In every round each server is started, checked, loaded and ended, one after the other; so whatever else
 the machine does falls on all of them alike. It prints Markdown and judges nothing. How to read it is in
 docs/how-to/benchmark.md.
 
 What lives here: the command line and the rounds. Beside it: `scenarios` and `apps` (what is asked), `servers`
-and `process` (who is asked), `load` (who asks), `table` (what is printed).
+and `process` (who is asked), `load` and `websocket_load` (who asks), `table` (what is printed).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from load import LoadError, load
+from load import LoadError, loading
 from process import ServerError, cores, running
-from scenarios import SCENARIOS
+from scenarios import SCENARIOS, WebSocketScenario
 from servers import OUR_SOURCE, servers, versions
 from table import Failure, Sample, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from scenarios import Scenario
+    from scenarios import AnyScenario
     from servers import Server
 
 _WARM_UP_SECONDS = 1.0
@@ -37,7 +37,8 @@ def main() -> None:
     options = _parser().parse_args()
     if not Path("/proc/self/stat").exists():
         sys.exit("CPU time is read from Linux's /proc, and there is none here.")
-    if shutil.which("wrk") is None:
+    http = [name for name in options.scenarios if not isinstance(SCENARIOS[name], WebSocketScenario)]
+    if http and shutil.which("wrk") is None:
         sys.exit("wrk is not installed; Debian's package is called wrk too.")
     sources = options.source or [OUR_SOURCE]
     known = servers(options.python, options.peers_python, [one.resolve() for one in sources])
@@ -45,8 +46,10 @@ def main() -> None:
     for name in options.scenarios:
         scenario = SCENARIOS[name]
         print(f"\n### {scenario.title}\n", flush=True)
-        results = _rounds(chosen, scenario, rounds=options.rounds, seconds=options.seconds)
-        print(table(chosen, results), flush=True)
+        traffic = "websocket" if isinstance(scenario, WebSocketScenario) else "http"
+        fitting = [one for one in chosen if one.traffic in (traffic, "both")]
+        results = _rounds(fitting, scenario, rounds=options.rounds, seconds=options.seconds)
+        print(table(fitting, results, "message" if traffic == "websocket" else "request"), flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,7 +94,7 @@ def _named(names: Sequence[str], known: Sequence[Server]) -> list[Server]:
 def _present(chosen: Sequence[Server]) -> Iterable[Server]:
     """Those that can be run. Prints what runs, on what, and what is left out."""
     machine = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    pinning = "server and wrk on a core each" if cores()[0] is not None else "nothing is pinned to a core"
+    pinning = "server and load on a core each" if cores()[0] is not None else "nothing is pinned to a core"
     print(f"{machine}; {pinning}.\n")
     for python in dict.fromkeys(one.python for one in chosen):
         needed = {name for one in chosen if one.python == python for name in one.needs}
@@ -105,7 +108,7 @@ def _present(chosen: Sequence[Server]) -> Iterable[Server]:
 
 
 def _rounds(
-    chosen: Sequence[Server], scenario: Scenario, *, rounds: int, seconds: int
+    chosen: Sequence[Server], scenario: AnyScenario, *, rounds: int, seconds: int
 ) -> list[Mapping[str, Sample | Failure]]:
     results: list[Mapping[str, Sample | Failure]] = []
     for number in range(rounds):
@@ -117,13 +120,13 @@ def _rounds(
     return results
 
 
-def _sample(server: Server, scenario: Scenario, seconds: int) -> Sample | Failure:
+def _sample(server: Server, scenario: AnyScenario, seconds: int) -> Sample | Failure:
     server_core, load_core = cores()
     try:
-        with running(server, scenario, server_core) as process:
-            load(scenario, process.port, seconds=_WARM_UP_SECONDS, core=load_core)
+        with running(server, scenario, server_core) as process, loading(scenario, process.port, load_core) as load:
+            load(_WARM_UP_SECONDS)
             before = process.cpu()
-            result = load(scenario, process.port, seconds=seconds, core=load_core)
+            result = load(seconds)
             after = process.cpu()
             rss = process.rss_bytes()
     except (ServerError, LoadError) as error:

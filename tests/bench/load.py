@@ -1,45 +1,71 @@
-"""One run of wrk against one port, and what it reports. The Lua side is `load.lua`."""
+"""The load on one port, for one scenario: wrk for HTTP (its Lua side is `load.lua`), `websocket_load.py` for WebSocket.
+
+Both are processes of their own, on a core of their own, and report in a line `RESULT {…}`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from process import pinned
+from scenarios import WebSocketScenario
 
 if TYPE_CHECKING:
-    from scenarios import Scenario
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Load", "LoadError", "load"]
+    from scenarios import AnyScenario, Scenario
 
-_SCRIPT: Final = Path(__file__).resolve().parent / "load.lua"
-_KINDS: Final = ("connect", "read", "write", "timeout", "status")
+__all__ = ["Load", "LoadError", "loading"]
+
+_HERE: Final = Path(__file__).resolve().parent
 _PATIENCE: Final = 10.0
-"""Seconds that wrk may take beyond the time that it was given."""
+"""Seconds that a load may take beyond the time that it was given."""
+_CONNECT_SECONDS: Final = 60.0
+"""For all handshakes: a thousand of them take the slowest server several seconds."""
 
 
 class LoadError(Exception):
-    """wrk did not run, or did not report."""
+    """The load did not run, or did not report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk counted."""
+    """What was counted."""
 
     requests: int
+    """Of a WebSocket scenario: messages that came back."""
     seconds: float
     p99_ms: float | None
     """None for pipelined requests: wrk's percentiles are wrong there."""
     errors: dict[str, int]
-    """Socket errors by kind, and answers with a status of 400 or more; only what is not zero."""
+    """By kind, only what is not zero; of HTTP socket errors, and answers with a status of 400 or more."""
 
 
-def load(scenario: Scenario, port: int, *, seconds: float, core: int | None) -> Load:
-    """Load the server on that port for so long. Raises LoadError."""
+@contextlib.contextmanager
+def loading(scenario: AnyScenario, port: int, core: int | None) -> Iterator[Callable[[float], Load]]:
+    """Gives what loads the server on that port for so many seconds, as often as it is called. Raises LoadError.
+
+    The connections of a WebSocket scenario are open from here on; wrk opens its own each time.
+    """
+    if isinstance(scenario, WebSocketScenario):
+        with _websocket(scenario, port, core) as run:
+            yield run
+    else:
+        yield lambda seconds: _wrk(scenario, port, seconds, core)
+
+
+# --- wrk --------------------------------------------------------------------------------------------
+
+
+def _wrk(scenario: Scenario, port: int, seconds: float, core: int | None) -> Load:
     with tempfile.NamedTemporaryFile() as body:
         body.write(scenario.body)
         body.flush()
@@ -52,14 +78,14 @@ def load(scenario: Scenario, port: int, *, seconds: float, core: int | None) -> 
             raise LoadError(f"wrk did not start: {error}") from None
     for line in output.decode("utf-8", "replace").splitlines():
         if line.startswith("RESULT "):
-            return _read(json.loads(line.removeprefix("RESULT ")), scenario)
+            return _wrk_result(line, scenario)
     raise LoadError(f"wrk reported nothing: {output[-200:]!r}")
 
 
 def _command(scenario: Scenario, port: int, *, seconds: float, body: str) -> list[str]:
     fields = [argument for name, value in scenario.fields for argument in ("-H", f"{name}: {value}")]
     command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s"]
-    command += [*fields, "-s", str(_SCRIPT), f"http://127.0.0.1:{port}/", "--"]
+    command += [*fields, "-s", str(_HERE / "load.lua"), f"http://127.0.0.1:{port}/", "--"]
     command += [scenario.method, str(scenario.depth)]
     return [*command, body] if scenario.body else command
 
@@ -74,10 +100,53 @@ def _output_of(process: subprocess.Popen[bytes], seconds: float) -> bytes:
         process.wait()
 
 
-def _read(report: dict[str, float], scenario: Scenario) -> Load:
+def _wrk_result(line: str, scenario: Scenario) -> Load:
+    report: dict[str, float] = json.loads(line.removeprefix("RESULT "))
+    kinds = ("connect", "read", "write", "timeout", "status")
     return Load(
         requests=int(report["requests"]),
         seconds=report["seconds"],
         p99_ms=report["p99_ms"] if scenario.depth == 1 else None,
-        errors={kind: int(report[kind]) for kind in _KINDS if report[kind]},
+        errors={kind: int(report[kind]) for kind in kinds if report[kind]},
     )
+
+
+# --- WebSocket --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _websocket(scenario: WebSocketScenario, port: int, core: int | None) -> Iterator[Callable[[float], Load]]:
+    words = [str(port), str(scenario.connections), scenario.kind, str(scenario.size)]
+    with pinned(core):
+        process = subprocess.Popen(
+            [sys.executable, str(_HERE / "websocket_load.py"), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+    assert process.stdin is not None
+    try:
+        _line(process, "READY", _CONNECT_SECONDS)
+
+        def run(seconds: float) -> Load:
+            print(seconds, file=process.stdin)
+            report = json.loads(_line(process, "RESULT ", seconds + _PATIENCE).removeprefix("RESULT "))
+            return Load(**report)
+
+        yield run
+        process.stdin.close()
+        process.wait(_PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _line(process: subprocess.Popen[str], start: str, seconds: float) -> str:
+    """The next line of the load's process, which must begin so."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    line = process.stdout.readline() if ready else "no word from the load in time"
+    if not line.startswith(start):
+        raise LoadError(line.strip() or "the load ended")
+    return line

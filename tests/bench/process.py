@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -17,16 +18,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import websocket_client
+from scenarios import WebSocketScenario
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scenarios import Scenario
+    from scenarios import AnyScenario, Scenario
     from servers import Server
 
 __all__ = ["Cpu", "Running", "ServerError", "cores", "pinned", "running"]
 
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 5.0
+_DESCRIPTORS: Final = 8192
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -90,8 +95,9 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(server: Server, scenario: Scenario, core: int | None) -> Iterator[Running]:
+def running(server: Server, scenario: AnyScenario, core: int | None) -> Iterator[Running]:
     """Start the server for that scenario, on a free port. Raises ServerError; ends it in any case."""
+    _allow_descriptors()
     port = _free_port()
     command = server.command(scenario.app, port, access_log=scenario.access_log)
     with tempfile.TemporaryFile() as complaints:
@@ -107,7 +113,10 @@ def running(server: Server, scenario: Scenario, core: int | None) -> Iterator[Ru
             )
         try:
             _await_port(process, port)
-            _check(scenario, port)
+            if isinstance(scenario, WebSocketScenario):
+                _check_websocket(scenario, port)
+            else:
+                _check(scenario, port)
             yield Running(process.pid, port)
         except ServerError as error:
             complaints.seek(0)
@@ -115,6 +124,13 @@ def running(server: Server, scenario: Scenario, core: int | None) -> Iterator[Ru
             raise ServerError(f"{error}; {said[-1]}" if said else str(error)) from None
         finally:
             _end(process)
+
+
+def _allow_descriptors() -> None:
+    """Raise the soft limit, for the server and the load: 1024 is not enough for a thousand connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _free_port() -> int:
@@ -151,6 +167,13 @@ def _check(scenario: Scenario, port: int) -> None:
         connection.close()
     if response.status != 200 or answer != scenario.answer:
         raise ServerError(f"answered wrongly: status {response.status}, {len(answer)} bytes")
+
+
+def _check_websocket(scenario: WebSocketScenario, port: int) -> None:
+    try:
+        websocket_client.checked(port, scenario.size, text=scenario.kind != "binary")
+    except (OSError, websocket_client.ClientError) as error:
+        raise ServerError(f"did not answer: {error!r}") from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,7 +1,7 @@
 """Where a server's time goes: `python tests/bench/profile_server.py SCENARIO SERVER`.
 
 Loads one server as compare.py does, first to measure it, then to sample it with py-spy, and prints the
-functions by their own time: their share of the samples, in µs of what a request costs without py-spy. Only
+functions by their own time: their share of the samples, in µs of what a request or message costs without py-spy. Only
 the process that was started is sampled; of a server that works in a child nothing is seen.
 """
 
@@ -16,13 +16,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from load import load
+from load import loading
 from process import cores, pinned, running
 from scenarios import SCENARIOS
 from servers import OUR_SOURCE, servers
 
 _RATE: Final = 250
-"""Samples per second: py-spy shares wrk's core, and more would starve wrk."""
+"""Samples per second: py-spy shares the load's core, and more would starve it."""
 
 
 def main() -> None:
@@ -36,20 +36,23 @@ def main() -> None:
     if sampler is None:
         sys.exit("py-spy is not installed.")
     server_core, load_core = cores()
-    with running(known[options.server], scenario, server_core) as process:
-        load(scenario, process.port, seconds=1, core=load_core)
+    with (
+        running(known[options.server], scenario, server_core) as process,
+        loading(scenario, process.port, load_core) as load,
+    ):
+        load(1)
         before = process.cpu()
-        result = load(scenario, process.port, seconds=options.seconds, core=load_core)
+        result = load(options.seconds)
         after = process.cpu()
         with tempfile.NamedTemporaryFile() as stacks, pinned(load_core):
             command = [sampler, "record", "--pid", str(process.pid), "--duration", str(options.seconds)]
             command += ["--rate", str(_RATE), "--function", "--format", "raw", "--output", stacks.name]
             sampling = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            load(scenario, process.port, seconds=options.seconds + 1, core=load_core)
+            load(options.seconds + 1)
             sampling.wait(timeout=30)
             own_samples = _own_samples(stacks.read().decode())
     spent = (sum(after) - sum(before)) / max(1, result.requests) * 1e6
-    print(f"{known[options.server].title}: {spent:.1f} µs of CPU per request\n")
+    print(f"{known[options.server].title}: {spent:.1f} µs of CPU per request or message\n")
     for function, count in own_samples.most_common(options.top):
         print(f"{count / own_samples.total() * spent:7.2f}  {function}")
 

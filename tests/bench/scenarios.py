@@ -1,17 +1,17 @@
-"""What the servers are asked: one `Scenario` for each kind of traffic, by name in `SCENARIOS`."""
+"""What the servers are asked: one scenario for each kind of traffic, by name in `SCENARIOS`."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from apps import CHUNK, CHUNKS, GREETING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SCENARIOS", "Scenario"]
+__all__ = ["SCENARIOS", "AnyScenario", "Scenario", "WebSocketScenario"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,21 @@ class Scenario:
     access_log: bool = False
     """Whether the server writes a line per request, to a standard output that is thrown away."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketScenario:
+    """Messages that come back, and come back whole and unchanged."""
+
+    title: str
+    app: str
+    kind: Literal["text", "binary", "broadcast"]
+    """An echo on every connection of messages of that kind, or one text that comes back on all of them."""
+    size: int
+    connections: int = 64
+    access_log: bool = False
+
+
+AnyScenario = Scenario | WebSocketScenario
 
 # Chromium on Linux, navigating to a page of the same site. With Host, 15 fields.
 _BROWSER: Final = (
@@ -59,7 +74,7 @@ _BROWSER: Final = (
 _DOCUMENT: Final = json.dumps({"items": list(range(256))}).encode()[:1022] + b"]}"
 """1 KiB of JSON."""
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {
+SCENARIOS: Final[Mapping[str, AnyScenario]] = {
     "bare": Scenario(title="Bare GET", app="hello", answer=GREETING),
     "browser": Scenario(title="Browser's GET, 15 fields", app="hello", answer=GREETING, fields=_BROWSER),
     "access-log": Scenario(
@@ -77,5 +92,23 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     # Few connections: with 64 of them the kernel's socket buffers are what would be measured.
     "download": Scenario(
         title="Download of 10 MiB in chunks of 64 KiB", app="download", answer=CHUNK * CHUNKS, connections=4
+    ),
+    "ws-echo-64": WebSocketScenario(title="WebSocket, echo of 64 bytes of text", app="ws_echo", kind="text", size=64),
+    "ws-echo-16k": WebSocketScenario(
+        title="WebSocket, echo of 16 KiB of bytes", app="ws_echo", kind="binary", size=16384
+    ),
+    "ws-echo-64-1000c": WebSocketScenario(
+        title="WebSocket, echo of 64 bytes of text, 1,000 connections",
+        app="ws_echo",
+        kind="text",
+        size=64,
+        connections=1000,
+    ),
+    "ws-broadcast-1000": WebSocketScenario(
+        title="WebSocket, 64 bytes of text to 1,000 connections, per message that arrives",
+        app="ws_broadcast",
+        kind="broadcast",
+        size=64,
+        connections=1000,
     ),
 }

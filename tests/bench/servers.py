@@ -11,18 +11,18 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["REFERENCE", "Server", "servers", "versions"]
+__all__ = ["REFERENCES", "Server", "servers", "versions"]
 
 HERE: Final = Path(__file__).resolve().parent
 OUR_SOURCE: Final = HERE.parent.parent / "src"
 
-REFERENCE: Final = "uvicorn"
-"""The server that the ratios refer to: uvicorn as `uvicorn[standard]` installs it, which most people run."""
+REFERENCES: Final = ("uvicorn", "uvicorn-sansio")
+"""What the ratios refer to, for HTTP and for WebSocket: uvicorn as `uvicorn[standard]` runs, which most people take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Server:
     """Added where no access log is wanted."""
     access_log: tuple[str, ...] = ()
     """Added where one is wanted."""
+    traffic: Literal["http", "websocket", "both"] = "both"
+    """In which scenarios it is run."""
     needs: tuple[str, ...]
     """The distributions without which it cannot run."""
 
@@ -80,15 +82,45 @@ def _ours(loop: str, backend: str, python: str, source: Path, suffix: str) -> Se
 
 
 def _uvicorns(python: str) -> Iterable[Server]:
+    """Each of its HTTP engines, and each of its WebSocket engines on httptools and uvloop."""
     for name, http, loop in (("uvicorn-h11", "h11", "asyncio"), ("uvicorn", "httptools", "uvloop")):
         yield Server(
             name=name,
             title=f"uvicorn, {http}, {loop}",
             python=python,
             arguments=("uvicorn", "{app}", "--port", "{port}", "--http", http, "--loop", loop),
-            quiet=("--no-access-log", "--log-level", "warning"),
+            quiet=_QUIET_UVICORN,
+            traffic="http",
             needs=("uvicorn", *(("h11",) if http == "h11" else ("httptools", "uvloop"))),
         )
+    for name, engine, package in (
+        ("uvicorn-sansio", "websockets-sansio", "websockets"),
+        ("uvicorn-websockets", "websockets", "websockets"),
+        ("uvicorn-wsproto", "wsproto", "wsproto"),
+    ):
+        yield Server(
+            name=name,
+            title=f"uvicorn, {engine}, uvloop",
+            python=python,
+            arguments=(
+                "uvicorn",
+                "{app}",
+                "--port",
+                "{port}",
+                "--ws",
+                engine,
+                "--http",
+                "httptools",
+                "--loop",
+                "uvloop",
+            ),
+            quiet=_QUIET_UVICORN,
+            traffic="websocket",
+            needs=("uvicorn", "httptools", "uvloop", package),
+        )
+
+
+_QUIET_UVICORN: Final = ("--no-access-log", "--log-level", "warning")
 
 
 def _corns(python: str) -> Iterable[Server]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from servers import REFERENCE
+from servers import REFERENCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ __all__ = ["Failure", "Sample", "table"]
 
 _COLUMNS: Final = (
     "server",
-    "CPU µs per request",
+    "CPU µs per {unit}",
     "lowest to highest",
     "of it system",
     "CPU to uvicorn[standard]",
-    "requests/s",
+    "{unit}s/s",
     "p99 ms",
     "RSS MiB",
     "errors",
@@ -35,12 +35,12 @@ _NOTHING: Final = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What one server did in one round; microseconds of CPU are those per request."""
+    """What one server did in one round; microseconds of CPU are those per request or message."""
 
     user_us: float
     system_us: float
     rate: float
-    """Requests per second."""
+    """Requests or messages per second."""
     p99_ms: float | None
     """None where wrk cannot tell."""
     rss_mib: float
@@ -58,9 +58,10 @@ class Failure:
     text: str
 
 
-def table(servers: Sequence[Server], rounds: Sequence[Mapping[str, Sample | Failure]]) -> str:
+def table(servers: Sequence[Server], rounds: Sequence[Mapping[str, Sample | Failure]], unit: str) -> str:
     """One row per server. Each of `rounds` has what every server did in it, by the server's name."""
-    rows: list[Sequence[str]] = [_COLUMNS, ["---", *["--:"] * (len(_COLUMNS) - 2), "---"]]
+    columns = [column.format(unit=unit) for column in _COLUMNS]
+    rows: list[Sequence[str]] = [columns, ["---", *["--:"] * (len(_COLUMNS) - 2), "---"]]
     for server in servers:
         results = [one[server.name] for one in rounds]
         samples = [one for one in results if isinstance(one, Sample)]
@@ -92,7 +93,7 @@ def _ratio(server: Server, rounds: Sequence[Mapping[str, Sample | Failure]]) -> 
     """The median of the rounds' ratios: what disturbs a round as a whole disturbs both alike."""
     ratios: list[float] = []
     for one in rounds:
-        ours, reference = one[server.name], one.get(REFERENCE)
+        ours, reference = one[server.name], next((one[name] for name in REFERENCES if name in one), None)
         if isinstance(ours, Sample) and isinstance(reference, Sample):
             ratios.append(ours.cpu_us / reference.cpu_us)
     return f"{median(ratios):.2f}" if ratios else _NOTHING

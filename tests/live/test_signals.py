@@ -30,6 +30,22 @@ def assert_lifespan_ran(server: ProcessServer) -> None:
     assert server.stderr.text.count("lifespan: stopped\n") == 1
 
 
+def test_sigusr1_tells_what_goes_on_and_changes_nothing(live_server: LiveServers) -> None:
+    server = live_server(WHOLE_BODY)
+    with RawClient(server.port) as client:
+        client.send(request("/there", "Content-Length: 2", method="POST") + b"a")
+        server.stderr.wait_for("request: entered")
+
+        server.send_signal(signal.SIGUSR1)
+
+        server.stderr.wait_for("POST /there, no answer yet")
+        server.stderr.wait_for("in whole_body")
+        client.send(b"b")
+        assert client.answer("POST").status == 200
+    server.send_signal(signal.SIGTERM)
+    assert server.wait_exit() == 0
+
+
 @BOTH
 def test_an_idle_server_ends_with_code_0(live_server: LiveServers, number: signal.Signals) -> None:
     server = live_server(REPORT)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
+    from asgiserve.asgi.tls import TlsFacts
     from asgiserve.events import RequestHead
     from asgiserve.types import Scope
 
@@ -33,6 +34,8 @@ class Peer:
     """Address and port, or the Unix socket's path and None."""
     scheme: str
     """"http" or "https"."""
+    tls: TlsFacts | None = None
+    """Of a connection over TLS."""
 
 
 def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any]) -> Scope:
@@ -43,8 +46,14 @@ def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, A
     raw_path = head.raw_path
     # RFC 3986 octets that are no UTF-8 have no faithful text; `raw_path` keeps them exactly.
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if _PERCENT in raw_path else raw_path.decode("ascii")
-    if root_path and path != root_path and not path.startswith(root_path + "/"):
+    if root_path and path != root_path and not path.startswith((root_path + "/", "*")):
         path = root_path + path
+    # Informational responses and trailers need HTTP/1.1; what is not there is not announced.
+    extensions: dict[str, Any] = (
+        {} if head.http_version == "1.0" else {"http.response.early_hint": {}, "http.response.trailers": {}}
+    )
+    if peer.tls is not None:
+        extensions["tls"] = peer.tls.extension()
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": HTTP_SPEC_VERSION},
@@ -59,8 +68,5 @@ def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, A
         "client": peer.client,
         "server": peer.server,
         "state": state.copy(),
-        # Informational responses and trailers need HTTP/1.1; what is not there is not announced.
-        "extensions": (
-            {} if head.http_version == "1.0" else {"http.response.early_hint": {}, "http.response.trailers": {}}
-        ),
+        "extensions": extensions,
     }

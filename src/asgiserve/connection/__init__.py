@@ -7,4 +7,8 @@ The walk of a byte, from the socket to the application and back, goes through fi
 3. `protocols/http1/codec.py` turns bytes into a request head and body chunks.
 4. `exchange.py` is what the application is given as `receive()` and `send()`; `asgi/` says what a message may be.
 5. `protocols/http1/response.py` turns the response into bytes, and `outlet.py` hands them to the stream.
+
+A WebSocket leaves this way behind the head of its handshake: `websocket_running.py` calls its application,
+`websocket_receiving.py` and `websocket_sending.py` are its two sides over `protocols/websocket/`, and `websocket.py`
+holds them together and knows every way in which it can end.
 """

@@ -43,6 +43,16 @@ class Reason(enum.IntEnum):
     """The body of a response whose head is held back."""
     POLL = 6
     """Nothing: it is time to ask whether the peer is still there."""
+    HANDSHAKE = 7
+    """The application to accept or refuse a WebSocket."""
+    READER = 8
+    """The application to read its WebSocket; then somebody else does."""
+    PING = 9
+    """Nothing: it is time for a ping."""
+    PONG = 10
+    """A sign of life after a ping."""
+    CLOSE = 11
+    """The peer's Close frame, and the end of its side."""
 
 
 _NONE: Final = [math.inf] * len(Reason)
@@ -71,6 +81,10 @@ class Deadlines:
 
     def soonest(self) -> float:
         return min(self._when)
+
+    def armed(self) -> list[tuple[float, Reason]]:
+        """All that are armed, the soonest first."""
+        return sorted((when, reason) for reason, when in zip(Reason, self._when, strict=True) if when < math.inf)
 
     def take_due(self, now: float) -> list[Reason]:
         """The reasons whose deadlines have passed; they are disarmed."""

@@ -29,11 +29,13 @@ from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import Deadlines, Reason
-from asgiserve.connection.exchange import Exchange
+from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
 from asgiserve.connection.inlet import Inlet
+from asgiserve.connection.origin import origin_of_connection
 from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.running import contain
+from asgiserve.connection.websocket_running import serve_websocket
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, NeedData
 from asgiserve.protocols.http1 import Http1Codec, error_response
@@ -41,20 +43,13 @@ from asgiserve.protocols.http1 import Http1Codec, error_response
 if TYPE_CHECKING:
     from asgiserve.asgi.scope import Peer
     from asgiserve.backend import HostTask
+    from asgiserve.connection.exchange import Exchange
+    from asgiserve.connection.origin import Origin
     from asgiserve.connection.service import Service
     from asgiserve.events import RequestHead
     from asgiserve.streams import Stream
 
 __all__ = ["Http1Connection"]
-
-
-class Phase(enum.Enum):
-    """What a connection is doing."""
-
-    OPENED = "nothing yet"
-    IDLE = "waiting for the first byte of a request"
-    HEAD = "waiting for the rest of a request head"
-    RUNNING = "an exchange is going on, or the connection is being closed"
 
 
 class Close(enum.Enum):
@@ -66,9 +61,7 @@ class Close(enum.Enum):
 
 
 # Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
-_OPENED, _IDLE, _HEAD, _RUNNING = Phase.OPENED, Phase.IDLE, Phase.HEAD, Phase.RUNNING
 _AT_ONCE, _DRAIN, _RESET = Close.AT_ONCE, Close.DRAIN, Close.RESET
-_NO_REQUEST, _NO_HEAD = Reason.IDLE, Reason.HEAD
 
 _REFUSAL_SECONDS: Final = 2.0
 """How long the answer to a bad head may take: no deadline of an exchange watches over it."""
@@ -82,20 +75,16 @@ class Http1Connection:
 
     __slots__ = (
         "_close",
-        "_expired",
-        "_idle_since",
-        "_idle_watched",
         "_last",
         "_leader",
-        "_phase",
-        "_scope",
-        "client_name",
+        "_wait",
         "codec",
         "deadlines",
         "exchange",
         "inlet",
+        "opened_at",
+        "origin",
         "outlet",
-        "peer",
         "service",
         "stream",
     )
@@ -103,24 +92,19 @@ class Http1Connection:
     def __init__(self, service: Service, stream: Stream, peer: Peer) -> None:
         self.service = service
         self.stream = stream
-        self.peer = peer
-        self.client_name = "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}"
+        self.origin: Origin = origin_of_connection(peer, service.root_path)
+        self.opened_at = service.clock()
         self.codec = Http1Codec(service.limits, engine=service.http.http)
         self.deadlines: Deadlines = Deadlines(service.watcher)
         self.inlet: Inlet = Inlet(stream, self.codec, self.deadlines, service)
         self.outlet: Outlet = Outlet(stream, self.deadlines, service)
-        self._phase: Phase = _OPENED
+        self._wait: HeadWait = HeadWait(service, self.deadlines)
         self._close: Close = _AT_ONCE
         self.exchange: Exchange | None = None
         """The exchange that is going on."""
-        self._expired: Reason | None = None
-        self._idle_since = service.clock()
-        self._idle_watched = False
-        """A deadline for idling is armed. It may have been armed long ago: see `_idled`."""
         self._last = False
         """Whatever is answered next is the last."""
         self._leader: HostTask | None = None
-        self._scope: anyio.CancelScope | None = None
 
     # --- the leading task ---
 
@@ -135,13 +119,17 @@ class Http1Connection:
         self._leader = host = host_task()
         try:
             while True:
-                with anyio.CancelScope() as self._scope:
+                with anyio.CancelScope() as self._wait.scope:
                     while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
                         unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
                         head = await self._next_head()
                         if head is None:
                             break
-                        unsettled = self.exchange = Exchange(self, head)
+                        if head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                            self._leader = None  # the stream is the WebSocket's from here on
+                            await serve_websocket(self, head, host)
+                            return
+                        unsettled = self.exchange = service.exchange(self, head)
                         try:
                             await service.run(self, unsettled, host)
                         except BaseException as error:
@@ -171,7 +159,7 @@ class Http1Connection:
 
     async def _next_head(self) -> RequestHead | None:
         """The next request's head; None if the connection is to be closed."""
-        codec = self.codec
+        codec, wait = self.codec, self._wait
         head: RequestHead | NeedData = NEED_DATA
         try:
             if not codec.empty():
@@ -182,15 +170,12 @@ class Http1Connection:
                 if codec.empty() or not codec.head_begun:
                     if self._last:
                         return None
-                    if self._phase is not _IDLE:
-                        self._phase = _IDLE
-                        self._idle_since = self.service.clock()
-                        if not self._idle_watched:
-                            self._watch_idling()
-                elif self._phase is not _HEAD:
-                    self._enter_head()
+                    if wait.phase is not IDLE:
+                        wait.begin()
+                elif wait.phase is not HEAD:
+                    wait.head_begun()
                 data = await self.stream.receive()
-                if self._expired is None:
+                if wait.expired is None:
                     head = codec.receive_head(data)
                 else:
                     # The bytes won a race with the deadline: our scope is cancelled, and an application
@@ -202,40 +187,12 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
-        if self._phase is _HEAD:
-            self.deadlines.disarm(_NO_HEAD)
-        self._phase = _RUNNING
+        wait.end()
         return head
-
-    def _watch_idling(self) -> None:
-        """Wait for the first byte of a request, up to the keep-alive timeout.
-
-        Armed once, not for every request: when it passes, `_idled` looks how long the connection has idled then.
-        """
-        self._idle_watched = True
-        self.deadlines.arm(_NO_REQUEST, self._idle_since + self._idle_limit())
-
-    def _idle_limit(self) -> float:
-        timeouts = self.service.timeouts
-        return timeouts.linger if self.service.draining else timeouts.keep_alive
-
-    def _idled(self) -> None:
-        self._idle_watched = False
-        if self._phase is _RUNNING or self._phase is _HEAD:
-            return
-        if self._idle_since + self._idle_limit() > self.service.clock():
-            self._watch_idling()
-        else:
-            self._expire(_NO_REQUEST)
-
-    def _enter_head(self) -> None:
-        """Wait for the rest of a head. The deadline is absolute: a byte a second must not keep it open."""
-        self._phase = _HEAD
-        self.deadlines.arm(_NO_HEAD, self.service.clock() + self.service.timeouts.head)
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer a head that breaks a rule. Nothing more is read from this connection."""
-        self._phase = _RUNNING
+        self._wait.end()
         self.deadlines.disarm_all()
         self.log_refusal(error)
         service = self.service
@@ -245,7 +202,7 @@ class Http1Connection:
 
     def log_refusal(self, error: RemoteProtocolError) -> None:
         """Tell the operator what the peer did wrong."""
-        logs.log_refusal(self.client_name, error.status, str(error))
+        logs.log_refusal(self.origin.client_name, error.status, str(error))
 
     # --- after an exchange ---
 
@@ -280,24 +237,24 @@ class Http1Connection:
         owed = exchange.failed or exchange.over is not Over.PEER_LEFT
         if owed and not exchange.head_sent and not self.outlet.broken:
             if not exchange.failed and exchange.over is Over.ENDED:
-                logs.log_app_fault(exchange.head.method, exchange.path, "without starting a response")
+                _log_fault(exchange, "without starting a response")
             await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
             return
         if not exchange.failed and exchange.over is Over.ENDED:
-            logs.log_app_fault(exchange.head.method, exchange.path, "without completing its response")
+            _log_fault(exchange, "without completing its response")
         log_access(exchange)
         self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
 
     async def _end(self) -> None:
         """Close, in the way that was found to fit."""
-        self._phase = _RUNNING
+        self._wait.end()
         self.deadlines.disarm_all()
         if self.outlet.broken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
         if self._close is _DRAIN:
             await close_after_drain(self.stream)
         elif self._close is _AT_ONCE:
-            await close_now(self.stream, secure=self.peer.scheme == "https")
+            await close_now(self.stream, secure=self.origin.peer.scheme == "https")
 
     # --- what others tell the connection; none of it awaits anything ---
 
@@ -308,10 +265,10 @@ class Http1Connection:
     def deadline_passed(self, reason: Reason) -> None:
         """What the watcher calls. Waiting for a head: end that wait. Application running: cut its stream."""
         exchange = self.exchange
-        if reason is _NO_REQUEST:
-            self._idled()
-        elif reason is _NO_HEAD:
-            self._expire(reason)
+        if reason is Reason.IDLE:
+            self._wait.idled()
+        elif reason is Reason.HEAD:
+            self._wait.expire(reason)
         elif exchange is None:
             return
         elif reason in (Reason.BODY, Reason.WRITE):
@@ -328,20 +285,16 @@ class Http1Connection:
             self._poll(exchange)
 
     def drain(self, now: float) -> None:
-        """The server stops: whoever has idled for longer than the linger goes now, the others when it ends.
+        """The server stops: an idle connection is closed after a linger."""
+        self._wait.drain(now)
 
-        Closing all idle connections at once would fail the requests that are on their way to us.
-        """
-        linger = self.service.timeouts.linger
-        if self._phase is _HEAD:
-            self.deadlines.arm(_NO_HEAD, now + linger)
-        elif self._phase is _RUNNING:
-            self._idle_watched = False  # it was armed for longer than an idle connection may stay now
-        elif now - self._idle_since >= linger:
-            self._expire(_NO_REQUEST)
-        else:
-            self._idle_watched = True
-            self.deadlines.arm(_NO_REQUEST, now + linger)
+    def doing(self, now: float) -> str:
+        """For people: what is waited for, or the request that is being answered."""
+        exchange = self.exchange
+        if exchange is None:
+            return self._wait.doing(now)
+        stage = "answered" if exchange.completed else "being answered" if exchange.head_sent else "no answer yet"
+        return f"{logs.printable(exchange.head.method)} {logs.printable(exchange.path)}, {stage}"
 
     def notify(self) -> None:
         """The server stops: the running application is told `http.disconnect`."""
@@ -358,15 +311,10 @@ class Http1Connection:
         if self.service.http.cancel_on_disconnect and exchange.scope is not None:
             exchange.scope.cancel()
 
-    def _expire(self, reason: Reason) -> None:
-        self._expired = reason
-        if self._scope is not None:
-            self._scope.cancel()
-
     async def _after_deadline(self) -> bool:
         """A wait for a head was ended. Whether there is a request to lead on with after all."""
-        expired, self._expired = self._expired, None
-        if expired is _NO_HEAD:
+        expired, self._wait.expired = self._wait.expired, None
+        if expired is Reason.HEAD:
             await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
             await self._end()
             return False
@@ -379,3 +327,7 @@ class Http1Connection:
                 await self._end()
                 return False
         return True
+
+
+def _log_fault(exchange: Exchange, fault: str) -> None:
+    exchange.context.run(logs.log_app_fault, exchange.head.method, exchange.path, fault)

@@ -19,6 +19,7 @@ from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.connection.outlet import ALL
 from asgiserve.connection.over import Over
+from asgiserve.errors import ClientDisconnected
 from asgiserve.events import ResponseHead
 from asgiserve.protocols.http1 import (
     ResponseWriter,
@@ -47,7 +48,6 @@ class Response(ResponseMessages):
     """The response's side of an exchange."""
 
     __slots__ = (
-        "_fields",
         "_flush_armed",
         "_rendered",
         "_trailers",
@@ -55,6 +55,7 @@ class Response(ResponseMessages):
         "body_bytes",
         "completed",
         "connection",
+        "fields",
         "head",
         "head_sent",
         "held",
@@ -64,7 +65,6 @@ class Response(ResponseMessages):
         "stepping",
     )
 
-    _fields: tuple[Header, ...]
     _rendered: RenderedHead
 
     def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
@@ -80,6 +80,8 @@ class Response(ResponseMessages):
         self.may_go_on = False
         """The response allows another request on this connection."""
         self.status = self.body_bytes = 0
+        self.fields: tuple[Header, ...] = ()
+        """The fields of the application's own response."""
         self._writer: ResponseWriter | None = None
         """There once the response has turned out not to go the short way."""
         self._trailers: tuple[Header, ...] = ()
@@ -104,6 +106,7 @@ class Response(ResponseMessages):
         self.held = False
         self.state = COMPLETE
         self.status = status
+        self.fields = self.added_fields
         service = self.connection.service
         self.head_sent = True
         await self.write(
@@ -113,9 +116,15 @@ class Response(ResponseMessages):
                 service.date(),
                 head_only=self.head.method == "HEAD",
                 retry_after=1 if status == 503 else None,
+                fields=self.fields,
             )
         )
         self.complete()
+
+    @property
+    def added_fields(self) -> tuple[Header, ...]:
+        """What an answer in the application's place says beyond its status."""
+        return ()
 
     @property
     def cut_needs_reset(self) -> bool:
@@ -131,7 +140,7 @@ class Response(ResponseMessages):
     def begin(self, status: int, headers: tuple[Header, ...]) -> Awaitable[None] | None:
         self._rendered = rendered = rendered_head(status, headers)
         self.status = status
-        self._fields = headers
+        self.fields = headers
         if rendered.length is None and not self._open_writer().length_known:
             # A stream: clients see the head before the first event.
             return self.write(self._take_head())
@@ -197,6 +206,8 @@ class Response(ResponseMessages):
                 self.body_bytes += size
             else:
                 self._lost()
+                if more and self.connection.service.send_raises:
+                    raise ClientDisconnected("The client has left before the response was complete.")
         if self.state is COMPLETE:
             self.complete()
         elif more:
@@ -219,7 +230,7 @@ class Response(ResponseMessages):
     def _open_writer(self) -> ResponseWriter:
         """The response's writer, made when the short way does not do."""
         service = self.connection.service
-        head = ResponseHead(self.status, self._fields, self.trailers_follow)
+        head = ResponseHead(self.status, self.fields, self.trailers_follow)
         self._writer = ResponseWriter(self.head, head, service.default_fields, service.date(), self._rendered)
         return self._writer
 

@@ -107,8 +107,8 @@ async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: H
 
 
 def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> Awaitable[None]:
-    service = connection.service
-    scope = http_scope(exchange.head, connection.peer, service.root_path, service.state)
+    service, origin = connection.service, exchange.origin
+    scope = http_scope(exchange.head, origin.peer, origin.root_path, service.state)
     return call_app(service.app, scope, exchange, host)
 
 

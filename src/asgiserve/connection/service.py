@@ -6,15 +6,18 @@ serving to draining.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
 from asgiserve import logs
 from asgiserve.backend import clock, stopwatch
+from asgiserve.connection.access import access_lines
 from asgiserve.connection.dates import DefaultBlock, HttpDate
 from asgiserve.connection.deadlines import Watcher
+from asgiserve.connection.exchange import Exchange
 from asgiserve.connection.guard import guarded
+from asgiserve.connection.request_id import IdentifiedExchange
 from asgiserve.connection.running import way_of_running
 from asgiserve.connection.stacks import stack_of
 
@@ -25,13 +28,48 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from asgiserve.config import Http, Limits, Timeouts
-    from asgiserve.connection.exchange import Exchange
-    from asgiserve.connection.http1 import Http1Connection
+    from asgiserve.config import Http, Limits, Log, Proxies, Timeouts, WebSockets
+    from asgiserve.connection.deadlines import Deadlines, Reason
+    from asgiserve.connection.origin import Origin
+    from asgiserve.events import RequestHead
     from asgiserve.protocols.http1 import DefaultFields
     from asgiserve.types import ASGIApplication
 
 __all__ = ["Service"]
+
+
+class Running(Protocol):
+    """An exchange or a WebSocket whose application runs."""
+
+    head: RequestHead
+    coroutine: Any
+
+    @property
+    def path(self) -> str: ...
+
+
+class Connection(Protocol):
+    """What the watcher of deadlines and the stop of the server know of a connection. None of it awaits anything."""
+
+    deadlines: Deadlines
+    opened_at: float
+    origin: Origin
+
+    def doing(self, now: float) -> str:
+        """What it is doing, for people."""
+        ...
+
+    @property
+    def exchange(self) -> Running | None:
+        """What is going on."""
+
+    def deadline_passed(self, reason: Reason) -> None: ...
+
+    def drain(self, now: float) -> None:
+        """The server stops."""
+
+    def notify(self) -> None:
+        """Tell the application that runs."""
 
 
 class Service:
@@ -45,8 +83,10 @@ class Service:
         http: Http,
         limits: Limits,
         timeouts: Timeouts,
+        websockets: WebSockets,
+        proxies: Proxies,
         default_fields: DefaultFields,
-        access_log: bool,
+        log: Log,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
         self.app = app
@@ -54,9 +94,20 @@ class Service:
         self.http = http
         self.limits = limits
         self.timeouts = timeouts
+        self.websockets = websockets
+        self.proxies = proxies
         self.default_fields = default_fields
         self.ssl_context = ssl_context
-        self.access_log = access_log and logs.access_enabled()
+        self.access_log = log.access_log and logs.access_enabled()
+        self.access_lines = access_lines(log)
+        """What differs from the ordinary line; None where nothing does."""
+        self.trace = logs.trace_enabled()
+        self.request_id_header = None if log.request_id_header is None else log.request_id_header.encode("ascii")
+        self.exchange: type[Exchange] = Exchange if self.request_id_header is None else IdentifiedExchange
+        """What is made for each request."""
+        self.send_raises = False
+        """`send()` raises when writing has failed and more of the response was to follow. For applications that
+        cannot be told `http.disconnect`, those of WSGI."""
         self.context: Context
         """The context that each exchange runs in a copy of: the lifespan's at `startup.complete`."""
         self.state: dict[str, Any] = {}
@@ -68,18 +119,20 @@ class Service:
         """The value of the Date field; None where it is switched off."""
         self.default_block = DefaultBlock(default_fields, self.date)
 
-        self.connections: set[Http1Connection] = set()
+        self.connections: set[Connection] = set()
         self.run = way_of_running(http, limits, timeouts)
         self.in_flight = 0
-        """Exchanges whose response is not complete; counted where `limit_concurrency` is set."""
+        """Exchanges whose response is not complete, and WebSockets; counted where `limit_concurrency` is set."""
         self.tasks = 0
         """Connections, and applications that outlive theirs."""
         self.handshakes: set[anyio.CancelScope] = set()
         """TLS handshakes that are going on."""
+        self.strangers_seen = False
+        """Somebody who is no trusted proxy has connected, although `proxy_protocol` serves only proxies."""
         self.draining = False
         """Set at a stop: every response says `Connection: close`."""
-        self.lingering: set[Exchange] = set()
-        """Exchanges whose application goes on after its response."""
+        self.lingering: set[Running] = set()
+        """Applications that go on after their response, or behind the end of their WebSocket."""
         self.slots = None if limits.connections is None else anyio.Semaphore(limits.connections)
         """How many more connections may be accepted."""
         self.watcher = Watcher(self.connections, self.clock)
@@ -103,16 +156,18 @@ class Service:
         finally:
             self.tasks -= 1
 
-    def release(self, connection: Http1Connection | None) -> None:
+    def release(self, connection: Connection | None) -> None:
         """An accepted connection is gone, or never came to be."""
         if connection is not None:
             self.connections.discard(connection)
+            if self.trace:
+                logs.log_trace(connection.origin.client_name, "Connection lost")
         if self.slots is not None:
             self.slots.release()
 
     def log_unstoppable(self) -> None:
         """Name the applications that still run, and where they are."""
-        for exchange in [*self.lingering, *(one.exchange for one in self.connections)]:
+        for exchange in {*self.lingering, *(one.exchange for one in self.connections)}:
             if exchange is not None and exchange.coroutine is not None:
                 logs.log_unstoppable(exchange.head.method, exchange.path, stack_of(exchange.coroutine))
 

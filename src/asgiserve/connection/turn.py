@@ -39,6 +39,11 @@ class Turn:
                 self._waiting.remove(given)
             raise
 
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return bool(self._waiting)
+
     def free(self) -> None:
         """Give it to whoever has waited longest; to nobody in particular if nobody waits."""
         # It stays taken while it is handed on: a newcomer must not overtake, or bytes would change places.

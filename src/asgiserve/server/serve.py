@@ -15,15 +15,17 @@ program. It returns when nothing is left, and raises one bare error.
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
 from asgiserve import logs
-from asgiserve.asgi.interface import as_asgi3
+from asgiserve.asgi.interface import as_asgi3, is_wsgi
 from asgiserve.backend import clock
 from asgiserve.config import Settings
 from asgiserve.connection.opening import serve_connection
+from asgiserve.connection.overview import overview
 from asgiserve.connection.service import Service
 from asgiserve.errors import (
     BindError,
@@ -33,35 +35,49 @@ from asgiserve.errors import (
     StartupError,
     bare_errors,
 )
+from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
-from asgiserve.server.binding import bind_all, url_of
+from asgiserve.server.binding import BoundSocket, bind_all, check_form, check_tls, url_of
 from asgiserve.server.lifespan import Lifespan
 from asgiserve.server.listeners import AcceptLoop, SocketListener
 from asgiserve.server.stopping import ServerState, Stopping
+from asgiserve.server.tls import Certificates
+from asgiserve.server.tracing import traced
+from asgiserve.wsgi import WsgiApplication
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from asgiserve.server.binding import BoundSocket
+    from asgiserve.config import Application
     from asgiserve.server.listeners import Listener
     from asgiserve.streams import Stream
-    from asgiserve.types import ASGIApplication
+    from asgiserve.types import ASGIApplication, WSGIApplication
 
-__all__ = ["Server", "serve", "serve_with"]
+__all__ = ["Server", "check_with", "serve", "serve_with"]
 
 
 class Server:
     """A running server, as `serve()` reports it by `task_status.started(server)`."""
 
-    def __init__(self, addresses: Sequence[Any], urls: Sequence[str], stopping: Stopping) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[Any],
+        urls: Sequence[str],
+        stopping: Stopping,
+        reload_certificates: Callable[[], None],
+        connections: Callable[[], str],
+    ) -> None:
         self.addresses = tuple(addresses)
         """The bound addresses: (host, port) pairs, and paths of Unix sockets."""
         self.urls = tuple(urls)
         """The same as "http://127.0.0.1:8000", "https://[::1]:8443" or "unix:/run/app.sock"."""
         self._stopping = stopping
+        self._reload_certificates = reload_certificates
+        self._connections = connections
 
     def __repr__(self) -> str:
         return f"<Server {self.state} on {', '.join(self.urls)}>"
@@ -83,48 +99,77 @@ class Server:
         """Cancel the requests that run, now. The application's lifespan still shuts down."""
         self._stopping.abort()
 
+    def overview(self) -> str:
+        """What goes on at this moment, as text for people: the connections with their state, age and deadline, and
+        where their applications are."""
+        return f"{self.state} on {', '.join(self.urls)}: {self._connections()}"
+
+    def reload_certificates(self) -> None:
+        """Read the files of the TLS settings now, instead of when a change is noticed. Connections that are open
+        keep what they have, and so does the server if the files cannot be used, which is logged."""
+        self._reload_certificates()
+
 
 async def serve(
-    app: ASGIApplication,
+    app: ASGIApplication | WSGIApplication,
     *,
     stop: anyio.Event | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    sockets: Sequence[socket.socket] = (),
+    listeners: Sequence[Listener] = (),
     task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
     **settings: Any,
 ) -> None:
     """Serve an application in the running event loop, asyncio's or trio's, until it is stopped.
 
-    :param app: the ASGI application
+    :param app: the ASGI application, or one of WSGI
     :param stop: setting it stops the server gracefully, as `Server.stop()` does
-    :param ssl_context: serve TLS with it
+    :param ssl_context: serve TLS with it, instead of with certificates that the settings name
+    :param sockets: bound sockets to listen on instead of what the settings name; the server closes them
+    :param listeners: other places that connections come from, `asgiserve.testing.MemoryListener` for one
     :param task_status: `await group.start(serve, app)` returns a `Server` once the application has started
         and the sockets listen
     :param settings: settings by the command line's names (`port=0`, `timeout_keep_alive=5`)
     :raises ConfigError: a setting makes no sense
-    :raises AppLoadError: `app` cannot be called
+    :raises AppLoadError: `app` cannot be called, or is not what `interface` says
     :raises BindError: an address cannot be bound
     :raises StartupError: the application's lifespan startup failed
     :raises ShutdownError: its lifespan failed later, or took too long to shut down
 
     Cancelling it aborts: running requests are cancelled, and the lifespan still shuts down within its limit.
     """
-    await serve_with(app, Settings.of(settings), stop=stop, ssl_context=ssl_context, task_status=task_status)
+    kept, notes = accepted(settings)
+    checked = Settings.of(kept)
+    for note in notes:
+        logs.log_info(note)
+    await serve_with(
+        app,
+        checked,
+        stop=stop,
+        ssl_context=ssl_context,
+        sockets=sockets,
+        listeners=listeners,
+        task_status=task_status,
+    )
 
 
 async def serve_with(
-    app: ASGIApplication,
+    app: ASGIApplication | WSGIApplication,
     settings: Settings,
     *,
     stop: anyio.Event | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    sockets: Sequence[socket.socket] = (),
     listeners: Sequence[Listener] = (),
     task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
     unstoppable: Callable[[], None] | None = None,
 ) -> None:
     """`serve()` with checked settings, for the command line and for tests that bring their own listeners."""
-    application = as_asgi3(app, settings.application.interface)
-    bound = [] if listeners else bind_all(settings.bind)
+    bound = [BoundSocket(one) for one in sockets]
     try:
+        application = _application(app, settings.application)
+        if not sockets and not listeners:
+            bound = bind_all(settings.bind)
         tree = _Tree(application, settings, ssl_context, unstoppable)
         with bare_errors():
             await tree.run(bound, listeners, stop, task_status)
@@ -135,6 +180,13 @@ async def serve_with(
             one.close()
     if tree.lifespan.error is not None:
         raise tree.lifespan.error
+
+
+def check_with(app: ASGIApplication | WSGIApplication, settings: Settings) -> None:
+    """Raise what `serve_with()` would find wrong before it binds. Needs an event loop, starts nothing in it."""
+    application = _application(app, settings.application)
+    check_form(settings.bind)
+    _Tree(application, settings, None, None)
 
 
 class _Tree:
@@ -148,18 +200,29 @@ class _Tree:
         unstoppable: Callable[[], None] | None,
     ) -> None:
         self._settings = settings
+        _check_id_header(settings)
+        wsgi, lifespan = bool(getattr(app, "asgiserve_wsgi", False)), settings.application.lifespan
+        if logs.trace_enabled():
+            app = traced(app)
+        if ssl_context is not None and settings.tls.ssl_certfile is not None:
+            raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
+        check_tls(settings.bind, certificates=ssl_context is not None or settings.tls.ssl_certfile is not None)
+        self._certificates = None if settings.tls.ssl_certfile is None else Certificates(settings.tls)
         self._context = copy_context()
-        self.lifespan = Lifespan(app, settings.application.lifespan, clock())
+        self.lifespan = Lifespan(app, "off" if wsgi and lifespan == "auto" else lifespan, clock())
         self._service = Service(
             app,
             root_path=settings.application.root_path,
             http=settings.http,
             limits=settings.limits,
             timeouts=settings.timeouts,
+            websockets=settings.websockets,
+            proxies=settings.proxies,
             default_fields=_default_fields(settings),
-            access_log=settings.log.access_log,
-            ssl_context=ssl_context,
+            log=settings.log,
+            ssl_context=ssl_context if self._certificates is None else self._certificates.context,
         )
+        self._service.send_raises = wsgi
         self._stopping = Stopping(self._service, self.lifespan, settings.timeouts, unstoppable=unstoppable)
 
     async def run(
@@ -176,9 +239,10 @@ class _Tree:
                 group.start_soon(self._stopping.run)
                 try:
                     await self._start_lifespan(group)
-                    if not listeners:
-                        listeners = _listen(bound, self._settings.bind.backlog)
+                    listeners = [*_listen(bound, self._settings.bind.backlog), *listeners]
                     group.start_soon(self._service.watcher.run)
+                    if self._certificates is not None:
+                        group.start_soon(self._certificates.watch, self.reload_certificates)
                     if stop is not None:
                         group.start_soon(self._stop_at, stop)
                     await self._serve_connections(listeners, self._report(bound), task_status)
@@ -219,11 +283,17 @@ class _Tree:
                 with stopping.accepting:
                     async with anyio.create_task_group() as accepting:
                         for listener in listeners:
-                            accepting.start_soon(AcceptLoop(listener, self._serve_one, service.slots).run)
+                            serve_one = partial(self._serve_one, listener.plain)
+                            accepting.start_soon(AcceptLoop(listener, serve_one, service.slots).run)
                         task_status.started(server)
 
-    def _serve_one(self, open_stream: Callable[[], Awaitable[Stream]]) -> None:
-        self._service.spawn(serve_connection, self._service, open_stream)
+    def _serve_one(self, plain: bool, open_stream: Callable[[], Awaitable[Stream]]) -> None:
+        self._service.spawn(serve_connection, self._service, open_stream, plain)
+
+    def reload_certificates(self) -> None:
+        if self._certificates is not None:
+            self._certificates.reload()
+            self._service.ssl_context = self._certificates.context
 
     async def _stop_at(self, event: anyio.Event) -> None:
         await event.wait()
@@ -231,9 +301,10 @@ class _Tree:
 
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
-        sockets = [one.socket for one in bound]
-        addresses = [address[:2] if isinstance(address := one.getsockname(), tuple) else address for one in sockets]
-        return Server(addresses, [url_of(one, secure=secure) for one in sockets], self._stopping)
+        names = [one.socket.getsockname() for one in bound]
+        addresses = [name[:2] if isinstance(name, tuple) else name for name in names]
+        urls = [url_of(one.socket, secure=secure and not one.plain) for one in bound]
+        return Server(addresses, urls, self._stopping, self.reload_certificates, partial(overview, self._service))
 
 
 def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
@@ -246,9 +317,24 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
     return [SocketListener(one) for one in bound]
 
 
+def _application(app: ASGIApplication | WSGIApplication, settings: Application) -> ASGIApplication:
+    if is_wsgi(app, settings.interface):
+        return WsgiApplication(cast("WSGIApplication", app), settings.wsgi_threads)
+    return as_asgi3(app, settings.interface)
+
+
 def _default_fields(settings: Settings) -> DefaultFields:
     server = b"asgiserve" if settings.http.server_header else None
     try:
         return DefaultFields(server, settings.http.header)
     except LocalProtocolError as error:
         raise ConfigError(f"header: {error}") from error
+
+
+def _check_id_header(settings: Settings) -> None:
+    """A header that means something else to HTTP is no place for an id."""
+    name = settings.log.request_id_header
+    try:
+        DefaultFields(None, [] if name is None else [(name, "x")])
+    except LocalProtocolError as error:
+        raise ConfigError(f"request_id_header: {error}") from error

@@ -9,7 +9,7 @@ from anyio.abc import SocketAttribute
 
 from asgiserve.asgi.scope import Peer
 from asgiserve.connection.peer import peer_of
-from asgiserve.testing.streams import MemoryStream, memory_stream_pair
+from asgiserve.testing import MemoryStream, memory_stream_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

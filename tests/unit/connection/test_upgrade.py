@@ -1,4 +1,4 @@
-"""Requests that ask for another protocol: there is none to change to, so they are requests as any other.
+"""Requests that ask for a protocol that is not there, or that is switched off: requests as any other.
 
 RFC 9110 7.8: a server may ignore an Upgrade field, and the client goes on in the protocol that it has used.
 """
@@ -37,7 +37,7 @@ async def test_a_request_to_upgrade_reaches_the_application_as_http(lines: tuple
         assert await receive() == {"type": "http.request", "body": b"", "more_body": False}
         await reply(send, b"plain")
 
-    async with serving_http(app) as served:
+    async with serving_http(app, ws="none") as served:
         client = served.connect()
         await client.send(get("/chat", *lines))
         response = await client.response()
@@ -52,7 +52,7 @@ async def test_a_request_to_upgrade_reaches_the_application_as_http(lines: tuple
 
 @EVERY_OFFER
 async def test_a_connection_goes_on_in_http_behind_a_request_to_upgrade(lines: tuple[str, ...]) -> None:
-    async with serving_http(path) as served:
+    async with serving_http(path, ws="none") as served:
         client = served.connect()
         await client.send(get("/one", *lines) + get("/two"))
         bodies = [(await client.response()).body for _ in range(2)]

@@ -1,0 +1,26 @@
+"""How far a WebSocket's connection has come; `asgi/websocket.py` has what its application may send meanwhile."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+__all__ = ["BURST", "CONNECTING", "ENDED", "OPEN", "Phase"]
+
+
+class Phase(enum.Enum):
+    """What the two sides of a WebSocket ask before they touch the stream."""
+
+    CONNECTING = "the handshake has not been answered"
+    OPEN = "messages go both ways"
+    ENDED = "nothing more comes for the application, and nothing more is sent for it"
+
+
+# Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
+CONNECTING: Final = Phase.CONNECTING
+OPEN: Final = Phase.OPEN
+ENDED: Final = Phase.ENDED
+
+BURST: Final = 8
+"""Fairness: frames that one WebSocket may pass on in a row without a suspension. A checkpoint for each would cost 3 µs
+on asyncio and 4 on trio, as much as reading it."""

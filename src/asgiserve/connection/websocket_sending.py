@@ -1,0 +1,120 @@
+"""The sending side of a WebSocket: `send()`, from the acceptance or the refusal to the last message.
+
+Messages of several tasks take turns, and one whose turn has not come can be cancelled without harm. What `send()`
+raises tells the application that nothing more can be sent; what else the peer has said it still receives. Made by
+`websocket.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from anyio.lowlevel import checkpoint
+
+from asgiserve.asgi.websocket import CLOSED, CONNECTING, DENYING, OPEN, Acceptance, Closing, WebSocketMessages
+from asgiserve.connection.outlet import ALL
+from asgiserve.connection.turn import Turn
+from asgiserve.connection.websocket_phase import BURST
+from asgiserve.errors import ClientDisconnected
+from asgiserve.events import BodyChunk, ResponseHead
+
+if TYPE_CHECKING:
+    from asgiserve.asgi.websocket import WebSocketEvent
+    from asgiserve.connection.websocket import WebSocket
+    from asgiserve.types import Message
+
+__all__ = ["Sending"]
+
+
+class Sending:
+    """What goes to one peer."""
+
+    __slots__ = ("_messages", "_socket", "_turn")
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._messages = WebSocketMessages()
+        self._turn = Turn()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the application can send nothing more."""
+        return self._messages.state is CLOSED
+
+    def close(self) -> None:
+        """Whatever the application still sends comes too late."""
+        self._messages.state = CLOSED
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send()`. Raises LocalProtocolError, and ClientDisconnected once the WebSocket is closed."""
+        event = self._messages.advance(message)
+        kind = type(event)
+        if kind is not str and kind is not bytes:
+            await self._send_rare(event)
+            return
+        socket, turn = self._socket, self._turn
+        if turn.taken:
+            await turn.take()
+        else:
+            turn.taken = True
+        try:
+            if self._messages.state is not OPEN:  # closed while this one waited
+                raise ClientDisconnected("websocket.send: the WebSocket is closed")
+            outlet = socket.outlet
+            if kind is str:
+                frame = socket.codec.text(event)  # type: ignore[arg-type]
+                taken = outlet.write_nowait(frame)
+                written = taken is ALL or await outlet.write_rest(frame, taken)
+            else:
+                written = await outlet.write(*socket.codec.binary(event))  # type: ignore[arg-type]
+        except BaseException:
+            if socket.outlet.broken:
+                socket.cut()  # half a frame is on the wire, and the rest will never come
+            raise
+        finally:
+            turn.free()
+        if not written:
+            self._lose_peer()
+        socket.streak += 1
+        if socket.streak > BURST:
+            # Fairness: an application that only ever sends lets others run.
+            socket.streak = 0
+            await checkpoint()
+
+    async def _send_rare(self, event: WebSocketEvent) -> None:
+        if isinstance(event, Acceptance):
+            await self._accept(event)
+        elif isinstance(event, Closing):
+            if self._messages.state is CONNECTING:
+                self._socket.refuse(403)
+            else:
+                self._socket.close(event.code, event.reason)
+            await checkpoint()
+        elif isinstance(event, ResponseHead):
+            self._socket.begin_denial(event)
+            self._messages.state = DENYING
+            await checkpoint()
+        elif isinstance(event, BodyChunk):
+            await self._deny(event)
+
+    async def _accept(self, acceptance: Acceptance) -> None:
+        socket = self._socket
+        answer = socket.accept(acceptance)
+        self._messages.state = OPEN
+        if not await socket.outlet.write(answer):
+            self._lose_peer()
+
+    async def _deny(self, chunk: BodyChunk) -> None:
+        socket = self._socket
+        if not await socket.outlet.write(*socket.opening.denial_body(chunk)):
+            socket.end(1006)
+            self._lose_peer()
+        if not chunk.more:
+            socket.end(1006)
+        await checkpoint()
+
+    def _lose_peer(self) -> NoReturn:
+        """Writing has failed. What the peer said before it left may still be unread: whoever reads finds it."""
+        self.close()
+        self._socket.receiving.expect_reader()
+        raise ClientDisconnected("the peer has closed or lost the connection")
