@@ -6,7 +6,7 @@ text says what was looked for, where, and what to write instead. If the applicat
 that exception is the error's `__cause__`, its traceback cut down to the application's frames; otherwise
 there is no cause.
 
-Whether the application speaks ASGI 3 or ASGI 2 is not asked here; only what is certainly neither is refused.
+Whether the application speaks ASGI 3, ASGI 2 or WSGI is not asked here; only what is certainly none of them is refused.
 """
 
 from __future__ import annotations
@@ -160,34 +160,20 @@ def _check(found: Any, what: str) -> None:
 
 
 def _objection(found: Any) -> str | None:
-    """Why this is certainly not an ASGI application; None if it may be one."""
+    """Why this is certainly no application; None if it may be one."""
     if isinstance(found, ModuleType):
         name = next((name for name in USUAL_NAMES if callable(getattr(found, name, None))), "app")
         return f"is a module: name the application in it, for example {found.__name__}:{name}"
     if inspect.iscoroutine(found):
         found.close()  # or Python warns that it was never awaited
     if not callable(found):
-        return f"is {_kind(found)}, which is not callable; an ASGI application is"
-    if _is_wsgi(found):
+        return f"is {_kind(found)}, which is not callable; an application is"
+    if not any(_accepts(found, count) for count in (3, 1, 2)):
         return (
-            f"is a WSGI application ({_kind(found)}), and asgiserve speaks ASGI:"
-            " wrap it, for example with a2wsgi.WSGIMiddleware"
+            f"is {_kind(found)} that cannot be called with scope, receive and send (ASGI),"
+            " nor with environ and start_response (WSGI)"
         )
-    if not _accepts(found, 3) and not _accepts(found, 1):
-        return f"is {_kind(found)} that cannot be called with scope, receive and send"
     return None
-
-
-def _is_wsgi(found: Any) -> bool:
-    names = [name.strip("_") for name in _parameters(found)]
-    return hasattr(found, "wsgi_app") or names[:2] == ["environ", "start_response"]
-
-
-def _parameters(found: Callable[..., Any]) -> list[str]:
-    try:
-        return list(inspect.signature(found).parameters)
-    except (TypeError, ValueError):
-        return []
 
 
 def _accepts(found: Callable[..., Any], count: int) -> bool:

@@ -1,8 +1,8 @@
-"""Type aliases of the ASGI edge. Messages are the application's dicts, so `Any` is allowed here."""
+"""Type aliases of the edge to applications. Messages are the application's dicts, so `Any` is allowed here."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "WSGIApplication",
 ]
 
 Header: TypeAlias = tuple[bytes, bytes]
@@ -23,3 +24,4 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+WSGIApplication: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

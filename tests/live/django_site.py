@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from django.http import (  # type: ignore[import-untyped]
     JsonResponse,
     StreamingHttpResponse,
 )
-from django.urls import path  # type: ignore[import-untyped]
+from django.urls import path, reverse  # type: ignore[import-untyped]
 
 from tests.live.applications import BLOCK
 
@@ -34,12 +35,29 @@ def greet(request: HttpRequest, name: str) -> HttpResponse:
     return JsonResponse({"name": name, "query": request.GET.dict(), "thread": threading.current_thread().name})
 
 
+def link(request: HttpRequest) -> HttpResponse:
+    link = request.build_absolute_uri(reverse("greet", args=["you"]))
+    return JsonResponse({"link": link, "client": request.META.get("REMOTE_ADDR"), "path": request.path})
+
+
 async def post(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"form": request.POST.dict(), "method": request.method})
 
 
 def unread(request: HttpRequest) -> HttpResponse:
     return HttpResponse("not looked at")
+
+
+def upload(request: HttpRequest) -> HttpResponse:
+    """What a form's file holds, read part by part."""
+    digest = hashlib.sha256()
+    for part in request.FILES["file"].chunks():
+        digest.update(part)
+    return JsonResponse({"hash": digest.hexdigest()})
+
+
+def blocks(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(BLOCK for _ in range(32))
 
 
 async def stream(request: HttpRequest) -> StreamingHttpResponse:
@@ -74,9 +92,12 @@ async def events(request: HttpRequest) -> StreamingHttpResponse:
 
 
 urlpatterns = [
-    path("greet/<name>", greet),
+    path("greet/<name>", greet, name="greet"),
+    path("link", link),
     path("post", post),
     path("unread", unread),
+    path("upload", upload),
+    path("blocks", blocks),
     path("stream", stream),
     path("wait", wait),
     path("events", events),

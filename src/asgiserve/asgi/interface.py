@@ -1,4 +1,4 @@
-"""The two shapes of an ASGI application: `app(scope, receive, send)` and the double callable of ASGI 2.
+"""The shapes of an application: ASGI's `app(scope, receive, send)`, the double callable of ASGI 2, and WSGI.
 
 Called once, when a server starts, by `server/serve.py`.
 """
@@ -13,7 +13,36 @@ from asgiserve.errors import AppLoadError
 if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication, Receive, Scope, Send
 
-__all__ = ["as_asgi3"]
+__all__ = ["as_asgi3", "is_wsgi"]
+
+
+def is_wsgi(app: Any, interface: str) -> bool:
+    """Whether the application is one of WSGI, `app(environ, start_response)`.
+
+    "auto" looks at its signature: two positional arguments fit, and no call of ASGI's does, or they have PEP 3333's
+    names. Raises AppLoadError where what was named is certainly wrong.
+    """
+    if interface == "wsgi":
+        if not callable(app) or _is_asynchronous(app):
+            raise AppLoadError(
+                f"{app!r} is not a WSGI application: it cannot be called with (environ, start_response)."
+            )
+        return True
+    if not callable(app) or _is_asynchronous(app) or not _looks_like_wsgi(app):
+        return False
+    if interface != "auto":
+        raise AppLoadError(f"{app!r} is a WSGI application: leave interface out, or say wsgi instead of {interface}.")
+    return True
+
+
+def _looks_like_wsgi(app: Any) -> bool:
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):
+        return False
+    if [name.strip("_") for name in signature.parameters][:2] == ["environ", "start_response"]:
+        return True
+    return _fits(signature, 2) and not _fits(signature, 1) and not _fits(signature, 3)
 
 
 def as_asgi3(app: Any, interface: str) -> ASGIApplication:
@@ -30,15 +59,19 @@ def as_asgi3(app: Any, interface: str) -> ASGIApplication:
 
 def _is_double_callable(app: Any) -> bool:
     """Whether `app(scope)` is the call that fits, and `app(scope, receive, send)` is not."""
-    # A class is called to make an instance: whether that is a coroutine's call says nothing about the class.
-    call = app if inspect.isclass(app) else getattr(app, "__call__", None)  # noqa: B004
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call):
+    if _is_asynchronous(app):
         return False
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
         return False
     return _fits(signature, 1) and not _fits(signature, 3)
+
+
+def _is_asynchronous(app: Any) -> bool:
+    # A class is called to make an instance: whether that is a coroutine's call says nothing about the class.
+    call = app if inspect.isclass(app) else getattr(app, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(call)
 
 
 def _fits(signature: inspect.Signature, arguments: int) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgiserve.asgi.interface import as_asgi3
+from asgiserve.asgi.interface import as_asgi3, is_wsgi
 from asgiserve.errors import AppLoadError
 
 if TYPE_CHECKING:
@@ -151,3 +151,92 @@ def test_a_callable_that_hides_its_signature_is_taken_for_asgi_3() -> None:
 def test_what_cannot_be_called_is_no_application(app: object, interface: str) -> None:
     with pytest.raises(AppLoadError, match="is not an ASGI application"):
         as_asgi3(app, interface)
+
+
+# --- WSGI ---
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def wsgi_by_other_names(env: Any, start: Any) -> list[bytes]:
+    return []
+
+
+def wsgi_with_more(environ: Any, start_response: Any, extra: Any = None) -> list[bytes]:
+    return []
+
+
+class Instance:
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        return []
+
+    def method(self, environ: Any, start_response: Any) -> list[bytes]:
+        return []
+
+
+class Class:
+    def __init__(self, environ: Any, start_response: Any) -> None:
+        pass
+
+    def __iter__(self) -> Any:
+        return iter([b""])
+
+
+async def coroutine(environ: Any, start_response: Any) -> None:
+    pass
+
+
+def flask_application() -> Any:
+    import flask
+
+    return flask.Flask("site")
+
+
+def django_application() -> Any:
+    from django.core.handlers.wsgi import WSGIHandler  # type: ignore[import-untyped]
+
+    return WSGIHandler.__call__.__get__(object())
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        wsgi,
+        wsgi_by_other_names,
+        wsgi_with_more,
+        Instance(),
+        Instance().method,
+        Class,
+        partial(wsgi),
+        lambda e, s: wsgi(e, s),
+        flask_application(),
+        django_application(),
+    ],
+)
+def test_a_wsgi_application_is_known_by_its_signature(app: Any) -> None:
+    assert is_wsgi(app, "auto")
+    assert is_wsgi(app, "wsgi")
+    for interface in ("asgi2", "asgi3"):
+        with pytest.raises(AppLoadError, match="is a WSGI application"):
+            is_wsgi(app, interface)
+
+
+@pytest.mark.parametrize(
+    "app",
+    [function, plain, anything, Callable3(), Callable3, Plain3(), Awaitable3, Class2, function2, Factory2(), coroutine],
+)
+def test_an_asgi_application_is_not_taken_for_one_of_wsgi(app: Any) -> None:
+    assert not is_wsgi(app, "auto")
+    assert not is_wsgi(app, "asgi3")
+
+
+def test_wsgi_that_was_named_is_not_guessed() -> None:
+    assert is_wsgi(lambda *args: wsgi(*args), "wsgi")
+
+
+@pytest.mark.parametrize("app", [None, "module:app", function, coroutine, Callable3()])
+def test_what_certainly_is_no_wsgi_application_is_refused(app: Any) -> None:
+    with pytest.raises(AppLoadError, match="is not a WSGI application"):
+        is_wsgi(app, "wsgi")
