@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import anyio
 import httpx
 import pytest
 
-from asgiserve.cli import main
 from asgiserve.config import OPTIONS
+from tests.support.command_line import HELLO, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from tests.support.command_line import Run
 
 GROUPS = [
     "Application",
@@ -29,51 +30,19 @@ GROUPS = [
     "HTTP",
     "Limits",
     "Timeouts (seconds, or none)",
+    "WebSocket",
+    "TLS",
+    "Proxies",
     "Logging",
+    "From uvicorn",
     "Other",
 ]
 
-HELLO = """
-    async def app(scope, receive, send):
-        if scope["type"] != "http":
-            raise NotImplementedError
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"hi"})
-"""
-
-
-class Outcome(NamedTuple):
-    code: int
-    out: str
-    err: str
-
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Outcome]]:
-    """Runs the command line in this process, with the terminal's width at 80."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loggers = [logging.getLogger(name) for name in ("asgiserve.error", "asgiserve.access")]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    modules = set(sys.modules)
-
-    def run_main(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["asgiserve", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        out, err = capsys.readouterr()
-        code = left.value.code
-        assert isinstance(code, int)
-        return Outcome(code, out, err)
-
-    yield run_main
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-        logger.propagate = propagate
-    for name in {"applications"} & (set(sys.modules) - modules):
-        del sys.modules[name]
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    with command_line(capsys, monkeypatch) as run_main:
+        yield run_main
 
 
 @pytest.fixture
@@ -91,7 +60,7 @@ def applications(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_fits_eighty_columns_and_orders_its_panels(run: Callable[..., Outcome], flag: str) -> None:
+def test_help_fits_eighty_columns_and_orders_its_panels(run: Run, flag: str) -> None:
     code, out, _ = run(flag)
 
     assert code == 0
@@ -101,7 +70,7 @@ def test_help_fits_eighty_columns_and_orders_its_panels(run: Callable[..., Outco
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_help_tells_every_setting(run: Callable[..., Outcome], name: str) -> None:
+def test_help_tells_every_setting(run: Run, name: str) -> None:
     option = OPTIONS[name]
 
     words = " ".join(run("--help").out.split())
@@ -112,7 +81,7 @@ def test_help_tells_every_setting(run: Callable[..., Outcome], name: str) -> Non
         assert f"{option.text} [default: {option.default_text}]" in words
 
 
-def test_version_tells_what_a_defect_report_needs(run: Callable[..., Outcome]) -> None:
+def test_version_tells_what_a_defect_report_needs(run: Run) -> None:
     code, out, _ = run("--version")
 
     assert code == 0
@@ -138,9 +107,7 @@ def test_version_tells_what_a_defect_report_needs(run: Callable[..., Outcome]) -
         (["--no-such-option"], "--no-such-option"),
     ],
 )
-def test_a_usage_error_names_the_flag_and_leaves_with_2(
-    run: Callable[..., Outcome], arguments: list[str], sentence: str
-) -> None:
+def test_a_usage_error_names_the_flag_and_leaves_with_2(run: Run, arguments: list[str], sentence: str) -> None:
     code, out, err = run(*arguments, "module:app")
 
     assert code == 2
@@ -149,7 +116,7 @@ def test_a_usage_error_names_the_flag_and_leaves_with_2(
     assert out == ""
 
 
-def test_a_missing_application_gets_an_example(run: Callable[..., Outcome]) -> None:
+def test_a_missing_application_gets_an_example(run: Run) -> None:
     code, _, err = run()
 
     assert code == 2
@@ -166,14 +133,13 @@ def test_a_missing_application_gets_an_example(run: Callable[..., Outcome]) -> N
         ("absent_module:app", "no module 'absent_module'"),
         ("applications:ap", "did you mean app?"),
         ("applications:text", "is a str"),
-        ("applications:flask", "WSGI"),
         ("applications:create", "use --factory"),
     ],
 )
 def test_an_application_that_cannot_be_loaded_is_one_sentence(
-    run: Callable[..., Outcome], applications: Callable[[str], Path], target: str, hint: str
+    run: Run, applications: Callable[[str], Path], target: str, hint: str
 ) -> None:
-    more = "text = ''\ndef flask(environ, start_response): ...\ndef create(): return app"
+    more = "text = ''\ndef create(): return app"
     directory = applications(textwrap.dedent(HELLO) + more)
 
     code, out, err = run("--app-dir", directory, target)
@@ -186,7 +152,7 @@ def test_an_application_that_cannot_be_loaded_is_one_sentence(
 
 
 def test_an_error_inside_the_application_shows_its_traceback_then_a_sentence(
-    run: Callable[..., Outcome], applications: Callable[[str], Path]
+    run: Run, applications: Callable[[str], Path]
 ) -> None:
     directory = applications("def fail():\n    1 / 0\nfail()")
 
@@ -199,9 +165,7 @@ def test_an_error_inside_the_application_shows_its_traceback_then_a_sentence(
     assert "asgiserve" not in err
 
 
-def test_a_port_in_use_is_told_with_the_address_and_a_way_out(
-    run: Callable[..., Outcome], applications: Callable[[str], Path]
-) -> None:
+def test_a_port_in_use_is_told_with_the_address_and_a_way_out(run: Run, applications: Callable[[str], Path]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -217,7 +181,7 @@ def test_a_port_in_use_is_told_with_the_address_and_a_way_out(
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_failed_startup_is_told_and_leaves_with_3(
-    run: Callable[..., Outcome], applications: Callable[[str], Path], backend: str
+    run: Run, applications: Callable[[str], Path], backend: str
 ) -> None:
     directory = applications("""
         async def app(scope, receive, send):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import ssl
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +43,7 @@ def setting(name: str, value: Any) -> Any:
         ("access_log", False, False),
         ("use_colors", None, None),
         ("backend", "trio", "trio"),
+        ("ssl_certfile", Path("a.pem"), "a.pem"),
     ],
 )
 def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
@@ -68,8 +71,25 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("header", [(b"a", b"b")]),
         ("header", [()]),
         ("access_log", "yes"),
+        ("access_log_format", 1),
+        ("access_log_exclude", "health"),
+        ("access_log_exclude", [1]),
+        ("request_id_header", "a b"),
         ("lifespan", "maybe"),
         ("app_dir", 3),
+        ("ssl_certfile", ""),
+        ("ssl_version", 3),
+        ("ssl_version", "16"),
+        ("ssl_version", True),
+        ("ssl_minimum_version", "1.1"),
+        ("ssl_cert_reqs", 3),
+        ("ssl_cert_reqs", False),
+        ("ssl_sni", "two.test"),
+        ("ssl_sni", "two.test="),
+        ("ssl_sni", "=cert.pem"),
+        ("ssl_sni", "two.test=cert.pem,"),
+        ("ssl_sni", [("two.test",)]),
+        ("ssl_sni", [("x" * 64 + "é", "cert.pem")]),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_value(name: str, value: Any) -> None:
@@ -79,6 +99,45 @@ def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_val
     text = str(caught.value)
     assert text.startswith(f"{name}: expected ")
     assert text.endswith(f", but got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("two.test=c", (("two.test", "c", None),)),
+        ("two.test=c,k", (("two.test", "c", "k"),)),
+        (r"two.test=C:\a=b\c.pem,C:\k.pem", (("two.test", r"C:\a=b\c.pem", r"C:\k.pem"),)),
+        (["A.test.=c", "*.b.test=d"], (("a.test", "c", None), ("*.b.test", "d", None))),
+        ([("a.test", Path("c,d.pem")), ("b.test", "c", "k")], (("a.test", "c,d.pem", None), ("b.test", "c", "k"))),
+        ([("a.test", "c", None)], (("a.test", "c", None),)),
+        ("café.test=c", (("xn--caf-dma.test", "c", None),)),
+    ],
+)
+def test_a_hosts_certificate_is_named_by_a_text_or_a_tuple(given: Any, kept: Any) -> None:
+    assert Settings.of({"ssl_certfile": "c", "ssl_sni": given}).tls.ssl_sni == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (17, "any"),
+        (ssl.PROTOCOL_TLS_SERVER, "any"),
+        ("5", "1.2"),
+        ("1.3", "1.3"),
+        (1.2, "1.2"),  # from a configuration file
+    ],
+)
+def test_a_version_of_tls_is_a_word_or_uvicorns_number(given: Any, kept: str) -> None:
+    assert Settings.of({"ssl_certfile": "c", "ssl_version": given}).tls.ssl_version == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("0", "none"), (1, "optional"), ("2", "required"), (ssl.CERT_REQUIRED, "required"), ("optional", "optional")],
+)
+def test_whether_clients_need_certificates_is_a_word_or_uvicorns_number(given: Any, kept: str) -> None:
+    settings = Settings.of({"ssl_certfile": "c", "ssl_ca_certs": "a", "ssl_cert_reqs": given})
+    assert settings.tls.ssl_cert_reqs == kept
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asgiserve
 import asgiserve.testing
+import asgiserve.testing.clock
+import asgiserve.testing.transport
 
 
 def test_the_package_exports_exactly_these_names() -> None:
@@ -24,7 +26,21 @@ def test_the_package_exports_exactly_these_names() -> None:
 
 
 def test_testing_exports_exactly_these_names() -> None:
-    assert sorted(asgiserve.testing.__all__) == ["MemoryListener", "MemoryStream", "memory_stream_pair"]
+    assert sorted(asgiserve.testing.__all__) == [
+        "AsyncLiveServer",
+        "Faults",
+        "LiveServer",
+        "MemoryListener",
+        "MemoryServer",
+        "MemoryStream",
+        "ServerHangs",
+        "async_live_server",
+        "live_server",
+        "memory_server",
+        "memory_stream_pair",
+    ]
+    assert asgiserve.testing.clock.__all__ == ["JumpingLoop", "virtual_time"]
+    assert asgiserve.testing.transport.__all__ == ["MemoryTransport"]
 
 
 def test_every_exported_name_exists() -> None:

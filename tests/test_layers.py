@@ -1,6 +1,6 @@
 """Who may import whom. Read from the source, so that nothing is run and a forbidden import names its line.
 
-cli → signals → supervise → server → connection → {protocols | asgi} → events → {config | logs} → {errors | types}
+cli → signals → supervise → server → {connection | wsgi} → {protocols | asgi} → events → {config | logs} → {errors …}
 """
 
 from __future__ import annotations
@@ -25,31 +25,56 @@ LAYERS = (
     {"connection"},
     {"protocols", "asgi"},
     {"events"},
-    {"config", "logs"},
+    {"config", "from_uvicorn", "logs"},
+    {"log_settings"},
+    {"access_format", "declaring"},
     {"errors", "types", "setting_values"},
+    {"trusted"},
 )
 """From the top down. A part imports from its own folder and from the rows below its own."""
 
 BESIDE = {
     "": {"server", "errors", "config", "types", "logs"},
     "loader": {"errors", "types"},
+    "wsgi": {"errors", "types"},
     "backend": {"config", "errors"},
     "streams": {"errors", "types", "backend"},
     "demo": {"", "backend", "types"},
+    "sources": {"config", "errors", "from_uvicorn"},
+    "print_config": {"declaring", "setting_values", "sources"},
+    "log_config": {"errors", "logs"},
+    "log_output": {"logs"},
 }
 """Parts outside the rows, and all of the package that they import. "" is the package itself."""
 
 USED_BY = {
     "streams": {"server", "connection", "testing"},
     "loader": {"cli", "server", "testing"},
+    "wsgi": {"server", "testing"},
     "supervise": {"cli"},
+    "sources": {"cli", "print_config"},
+    "print_config": {"cli"},
+    "log_config": {"cli", "server"},
+    "log_output": {"cli"},
     "cli": {"__main__"},
     "testing": set[str](),
     "demo": set[str](),
 }
 """Parts that only these may import."""
 
-PURE = {"protocols", "asgi", "events", "config", "setting_values", "types"}
+PURE = {
+    "access_format",
+    "asgi",
+    "config",
+    "declaring",
+    "events",
+    "from_uvicorn",
+    "log_settings",
+    "protocols",
+    "setting_values",
+    "trusted",
+    "types",
+}
 IMPURE_MODULES = {"anyio", "asyncio", "logging", "select", "socket", "ssl", "time", "trio"}
 
 ONLY_IN = {
@@ -57,6 +82,11 @@ ONLY_IN = {
     "trio": {"streams", "backend", "testing"},
     "typer": {"cli"},
     "uvloop": {"backend"},
+    "dotenv": {"sources"},
+    "yaml": {"log_config"},
+    "httpx": {"testing"},
+    "httpcore": {"testing"},
+    "trustme": {"testing"},
 }
 """Modules, and the only parts that name them."""
 
@@ -153,6 +183,12 @@ def test_a_library_is_named_only_where_it_belongs(module: str) -> None:
     assert not wrong, [f"{each.where} imports {each.module}" for each in wrong]
 
 
+def test_httpx_is_imported_by_one_file_of_the_test_tools() -> None:
+    files = {each.where.partition(":")[0] for each in IMPORTS if each.root in {"httpx", "httpcore"}}
+
+    assert files == {"testing/transport.py"}
+
+
 def test_every_other_import_is_the_standard_library_or_a_dependency() -> None:
     known = {
         "asgiserve",
@@ -162,7 +198,12 @@ def test_every_other_import_is_the_standard_library_or_a_dependency() -> None:
         "wsproto",
         "typer",
         "uvloop",
+        "dotenv",
+        "yaml",
         "pytest",
+        "httpx",
+        "httpcore",
+        "trustme",
         *sys.stdlib_module_names,
     }
 

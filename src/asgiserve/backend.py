@@ -35,9 +35,12 @@ def current_backend() -> str:
 
 
 def clock() -> Callable[[], float]:
-    """The running loop's clock, in seconds. anyio.current_time() asks each time which loop that is."""
+    """The running loop's clock, in seconds. anyio.current_time() asks each time which loop that is.
+
+    It may be read in other threads as well: an overview of a loop that is blocked is made in one.
+    """
     if trio.lowlevel.in_trio_run():
-        return trio.current_time
+        return trio.lowlevel.current_clock().current_time
     return asyncio.get_running_loop().time
 
 

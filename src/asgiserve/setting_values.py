@@ -8,8 +8,13 @@ quotes. Called by config.py for every value of every setting.
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from asgiserve.trusted import Trusted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,17 +25,25 @@ __all__ = [
     "choice",
     "count",
     "descriptor",
+    "field_name",
     "flag",
+    "forwarded_fields",
     "header_pairs",
     "host",
+    "logging_config",
     "optional_count",
     "optional_flag",
+    "optional_path",
     "optional_text",
+    "path_patterns",
     "port",
     "root_path",
     "seconds",
+    "secret",
+    "sni_certificates",
     "text",
     "texts",
+    "whole",
 ]
 
 Converter = Callable[[Any], Any]
@@ -51,6 +64,13 @@ def seconds(value: Any) -> float:
 def count(value: Any) -> int:
     """A whole number, 1 or more."""
     if isinstance(value, (bool, float)) or int(value) < 1:
+        raise ValueError
+    return int(value)
+
+
+def whole(value: Any) -> int:
+    """A whole number, 0 or more."""
+    if isinstance(value, (bool, float)) or int(value) < 0:
         raise ValueError
     return int(value)
 
@@ -108,6 +128,21 @@ def optional_text(value: Any) -> str | None:
     return value
 
 
+def optional_path(value: Any) -> str | None:
+    """The path of a file."""
+    return None if value is None else optional_text(os.fspath(value))
+
+
+def logging_config(value: Any) -> str | Mapping[str, Any] | None:
+    """The path of a file, or a dictionary of Python's logging configuration."""
+    return value if isinstance(value, dict) else optional_path(value)
+
+
+def secret(value: Any) -> str | None:
+    """A text that is not empty, and is shown nowhere."""
+    return optional_text(value)
+
+
 def host(value: Any) -> str | None:
     """A host name or an address; empty for all interfaces."""
     return None if value is None else text(value)
@@ -122,6 +157,21 @@ def texts(value: Any) -> tuple[str, ...]:
         if not isinstance(one, str):
             raise TypeError
     return several
+
+
+def path_patterns(value: Any) -> tuple[str, ...]:
+    """Paths that begin with "/" or "*", in which * stands for anything."""
+    several = texts(value)
+    if not all(one.startswith(("/", "*")) for one in several):
+        raise ValueError
+    return several
+
+
+def field_name(value: Any) -> str | None:
+    """The name of a header."""
+    if value is not None and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text(value)) is None:
+        raise ValueError
+    return None if value is None else text(value).lower()
 
 
 def root_path(value: Any) -> str:
@@ -143,8 +193,58 @@ def header_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def choice(*choices: str) -> Converter:
+def sni_certificates(value: Any) -> tuple[tuple[str, str, str | None], ...]:
+    """Certificates of the form "HOST=CERTFILE" or "HOST=CERTFILE,KEYFILE", or tuples of these, each host once."""
+    certificates: list[tuple[str, str, str | None]] = []
+    for one in (value,) if isinstance(value, str) else value:
+        if isinstance(one, str):
+            name, _, files = one.partition("=")
+            # Not ":", which is a part of Windows' paths.
+            certfile, comma, keyfile = files.partition(",")
+        else:
+            name, certfile, keyfile = (*one, None) if len(one) == 2 else one
+            comma = keyfile
+        file, key = optional_path(certfile), optional_path(keyfile) if comma else None
+        # TLS speaks of names in their ASCII form, without the root's dot (RFC 6066 3).
+        name = text(name).strip().rstrip(".").lower()
+        name = name if name.isascii() else name.encode("idna").decode("ascii")
+        if not name or file is None or name in [host for host, _, _ in certificates]:
+            raise ValueError
+        certificates.append((name, file, key))
+    return tuple(certificates)
+
+
+def trusted(value: Any) -> Trusted:
+    """Addresses and networks, * for every peer and unix for those of Unix sockets, with commas between them."""
+    names = value.names if isinstance(value, Trusted) else _words(value)
+    return Trusted.of(names)
+
+
+FORWARDED_FIELDS: Final = ("for", "proto", "host", "port", "prefix", "forwarded")
+
+
+def forwarded_fields(value: Any) -> str:
+    """Some of for, proto, host, port, prefix, with commas between them; or forwarded, alone or with prefix."""
+    chosen = _words(value)
+    if not set(chosen) <= set(FORWARDED_FIELDS) or ("forwarded" in chosen and not {*chosen} <= {"forwarded", "prefix"}):
+        # Two fields for the same thing: a proxy writes one of them, and its client the other.
+        raise ValueError
+    return ",".join(chosen)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    several = value.split(",") if isinstance(value, str) else tuple(value)
+    return tuple(word for each in several if (word := text(each).strip()))
+
+
+def choice(*choices: str, numbers: Mapping[int, str] = MappingProxyType({})) -> Converter:
+    """One of these words. `numbers` are the ones that uvicorn takes for some of them."""
+
     def convert(value: Any) -> str:
+        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
+            value = None if isinstance(value, bool) else numbers.get(int(value))
+        elif isinstance(value, float):
+            value = str(value)  # as a configuration file may have a version
         if value not in choices:
             raise ValueError
         return str(value)
@@ -157,15 +257,24 @@ def choice(*choices: str) -> Converter:
 FORMS: Final[Mapping[Converter, str | None]] = {
     seconds: "SECONDS",
     count: "NUMBER",
+    whole: "NUMBER",
     optional_count: "NUMBER",
     port: "PORT",
     descriptor: "NUMBER",
     text: "TEXT",
     optional_text: "TEXT",
+    optional_path: "PATH",
+    logging_config: "PATH",
+    path_patterns: "PATH",
+    field_name: "NAME",
+    secret: "TEXT",
+    sni_certificates: "HOST=CERTFILE[,KEYFILE]",
     host: "TEXT",
     texts: "TEXT",
     root_path: "PATH",
     header_pairs: '"NAME: VALUE"',
+    trusted: "ADDRESSES",
+    forwarded_fields: "FIELDS",
     flag: None,
     optional_flag: None,
 }

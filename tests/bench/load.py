@@ -85,7 +85,13 @@ def _wrk(scenario: Scenario, port: int, seconds: float, core: int | None) -> Loa
 def _command(scenario: Scenario, port: int, *, seconds: float, body: str) -> list[str]:
     fields = [argument for name, value in scenario.fields for argument in ("-H", f"{name}: {value}")]
     command = ["wrk", "-t", "1", "-c", str(scenario.connections), "-d", f"{max(1, round(seconds))}s"]
-    command += [*fields, "-s", str(_HERE / "load.lua"), f"http://127.0.0.1:{port}/", "--"]
+    command += [
+        *fields,
+        "-s",
+        str(_HERE / "load.lua"),
+        f"{'https' if scenario.tls else 'http'}://127.0.0.1:{port}/",
+        "--",
+    ]
     command += [scenario.method, str(scenario.depth)]
     return [*command, body] if scenario.body else command
 

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -19,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import websocket_client
+from certificate import certificate
 from scenarios import WebSocketScenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from certificate import Pair
     from scenarios import AnyScenario, Scenario
     from servers import Server
 
@@ -99,7 +102,8 @@ def running(server: Server, scenario: AnyScenario, core: int | None) -> Iterator
     """Start the server for that scenario, on a free port. Raises ServerError; ends it in any case."""
     _allow_descriptors()
     port = _free_port()
-    command = server.command(scenario.app, port, access_log=scenario.access_log)
+    pair = _certificate() if scenario.tls else None
+    command = server.command(scenario.app, port, access_log=scenario.access_log, tls=pair)
     with tempfile.TemporaryFile() as complaints:
         with pinned(core):
             process = subprocess.Popen(
@@ -154,9 +158,25 @@ def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
     raise ServerError(f"did not listen within {_START_SECONDS:g} s")
 
 
+def _certificate() -> Pair:
+    try:
+        return certificate()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServerError(f"there is no certificate for it: {error!r}") from None
+
+
 def _check(scenario: Scenario, port: int) -> None:
     """One request, with the answer that it must have: a server that is wrong is not worth measuring."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if scenario.tls:
+        # The certificate is nobody's: this is the benchmark's own server on the loopback interface.
+        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anyone.check_hostname = False
+        anyone.verify_mode = ssl.CERT_NONE
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=10, context=anyone
+        )
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(scenario.method, "/", scenario.body or None, dict(scenario.fields))
         response = connection.getresponse()

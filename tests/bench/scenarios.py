@@ -30,6 +30,7 @@ class Scenario:
     connections: int = 64
     access_log: bool = False
     """Whether the server writes a line per request, to a standard output that is thrown away."""
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class WebSocketScenario:
     size: int
     connections: int = 64
     access_log: bool = False
+    tls: bool = False
 
 
 AnyScenario = Scenario | WebSocketScenario
@@ -80,6 +82,7 @@ SCENARIOS: Final[Mapping[str, AnyScenario]] = {
     "access-log": Scenario(
         title="Browser's GET, access log on", app="hello", answer=GREETING, fields=_BROWSER, access_log=True
     ),
+    "tls": Scenario(title="Bare GET over TLS", app="hello", answer=GREETING, tls=True),
     "post": Scenario(
         title="POST of 1 KiB JSON, echoed",
         app="echo",

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from certificate import Pair
+
 __all__ = ["REFERENCES", "Server", "servers", "versions"]
 
 HERE: Final = Path(__file__).resolve().parent
@@ -40,13 +42,17 @@ class Server:
     """Added where no access log is wanted."""
     access_log: tuple[str, ...] = ()
     """Added where one is wanted."""
+    tls: tuple[str, ...] = ("--ssl-certfile", "{certfile}", "--ssl-keyfile", "{keyfile}")
+    """Added where TLS is wanted."""
     traffic: Literal["http", "websocket", "both"] = "both"
     """In which scenarios it is run."""
     needs: tuple[str, ...]
     """The distributions without which it cannot run."""
 
-    def command(self, app: str, port: int, *, access_log: bool) -> list[str]:
+    def command(self, app: str, port: int, *, access_log: bool, tls: Pair | None) -> list[str]:
         arguments = [one.format(app=f"apps:{app}", port=port) for one in self.arguments]
+        if tls is not None:
+            arguments += [one.format(certfile=tls.certfile, keyfile=tls.keyfile) for one in self.tls]
         return [self.python, "-m", *arguments, *(self.access_log if access_log else self.quiet)]
 
     def environment(self) -> dict[str, str]:
@@ -132,6 +138,7 @@ def _corns(python: str) -> Iterable[Server]:
             arguments=(package, "{app}", "--bind", "127.0.0.1:{port}", "--worker-class", loop),
             quiet=("--log-level", "warning"),
             access_log=("--access-logfile", "-"),
+            tls=("--certfile", "{certfile}", "--keyfile", "{keyfile}"),
             needs=(package, *(("trio",) if loop == "trio" else ())),
         )
 
@@ -147,6 +154,7 @@ def _granian(python: str) -> Server:
         ),
         quiet=("--no-access-log", "--log-level", "warning"),
         access_log=("--access-log",),
+        tls=("--ssl-certificate", "{certfile}", "--ssl-keyfile", "{keyfile}"),
         needs=("granian", "uvloop"),
     )
 

@@ -162,7 +162,8 @@ def command(target: str, backend: Backend, settings: Mapping[str, Any]) -> list[
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words += [f"--{flag}", str(value)]
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{flag}", str(one)]
     return [*words, "--app-dir", str(_ROOT), target]
 
 

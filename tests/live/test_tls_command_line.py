@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from tests.live.backends import one_loop_per_library
 from tests.live.servers import PATIENCE, command
+from tests.live.websocket_raw import talk_over_tls
 from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
@@ -131,8 +131,7 @@ def test_httpx_keeps_its_connection_over_tls(live_server: LiveServers, authority
 def test_a_websocket_is_served_over_tls(live_server: LiveServers, authority: Authority, pair: Pair) -> None:
     server = live_server(APP, **pair.settings)
 
-    with connect(server.url.replace("https", "wss"), ssl=authority.client(), proxy=None) as client:
-        told = json.loads(client.recv(PATIENCE))
+    told = json.loads(talk_over_tls(server, authority.client(), lambda client: client.recv()))
 
     assert (told["scheme"], told["tls"]["server_cert"]) == ("wss", pair.certificate)
 

@@ -11,11 +11,13 @@ from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
 from tests.live.applications import BLOCK
 from tests.live.servers import PATIENCE
-from tests.live.websocket_raw import connected
+from tests.live.websocket_raw import connected, talk_over_tls
 from tests.live.websocket_site import Ended, accepted, echo, told
 from tests.unit.streams.conftest import CONTEXTS
 
 if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as TlsConnection
+
     from asgiserve.types import Receive, Scope, Send
     from tests.live.conftest import LiveServers
 
@@ -50,14 +52,16 @@ def test_compression_is_off_unless_it_is_asked_for(live_server: LiveServers) -> 
 def test_messages_over_tls_and_the_end(live_server: LiveServers) -> None:
     server = live_server(echo, ssl_context=CONTEXTS.server, timeout_graceful_shutdown=60)
 
-    with connected(server, ssl=CONTEXTS.client, server_hostname="localhost") as client:
-        client.send(BLOCK * 64)
-        assert client.recv(PATIENCE) == BLOCK * 64
-        assert client.ping().wait(PATIENCE)
+    async def talk(client: TlsConnection) -> int | None:
+        await client.send(BLOCK * 64)
+        assert await client.recv() == BLOCK * 64
+        await (await client.ping())
         server.stop()
         with pytest.raises(ConnectionClosedError):
-            client.recv(PATIENCE)
-    assert client.close_code == 1012
+            await client.recv()
+        return client.close_code
+
+    assert talk_over_tls(server, CONTEXTS.client, talk) == 1012
     server.wait_ended()
 
 

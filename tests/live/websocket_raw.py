@@ -6,10 +6,12 @@ an ordinary client will do, tests take that of `websockets` (`connected` here gi
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from websockets.asyncio.client import connect as connect_in_loop
 from websockets.sync.client import connect
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection
@@ -19,28 +21,52 @@ from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from ssl import SSLContext
+
+    from websockets.asyncio.client import ClientConnection as TlsConnection
     from websockets.sync.client import ClientConnection
     from wsproto.events import Event
 
     from tests.live.servers import ProcessServer, ThreadServer
 
-__all__ = ["RawWebSocket", "connected", "upgrade"]
+__all__ = ["RawWebSocket", "connected", "talk_over_tls", "upgrade"]
+
+_T = TypeVar("_T")
 
 _E = TypeVar("_E", bound="Event")
 
 
+_PLAIN: Final[dict[str, Any]] = {
+    "compression": None,
+    "proxy": None,
+    "open_timeout": PATIENCE,
+    "close_timeout": PATIENCE,
+    "max_size": None,
+}
+
+
 def connected(server: ThreadServer | ProcessServer, path: str = "/", **options: Any) -> ClientConnection:
-    """The client of `websockets`, open; a context manager that closes it."""
-    url = f"{'wss' if 'ssl' in options else 'ws'}://127.0.0.1:{server.port}{path}"
-    plain: dict[str, Any] = {
-        "compression": None,
-        "proxy": None,
-        "open_timeout": PATIENCE,
-        "close_timeout": PATIENCE,
-        "max_size": None,
-    }
-    client: ClientConnection = connect(url, **{**plain, **options})
+    """The client of `websockets`, open; a context manager that closes it. Not for TLS: see `talk_over_tls`."""
+    client: ClientConnection = connect(f"ws://127.0.0.1:{server.port}{path}", **{**_PLAIN, **options})
     return client
+
+
+def talk_over_tls(
+    server: ThreadServer | ProcessServer, context: SSLContext, talk: Callable[[TlsConnection], Awaitable[_T]]
+) -> _T:
+    """`await talk(client)` with the client of `websockets` for asyncio, open.
+
+    Its client for threads reads and writes one TLS session in two of them, which OpenSSL forbids: once in some
+    hundred handshakes it waits for ever for what it has never sent.
+    """
+
+    async def run() -> _T:
+        url = f"wss://127.0.0.1:{server.port}/"
+        async with connect_in_loop(url, **_PLAIN, ssl=context, server_hostname="localhost") as client:
+            return await talk(client)
+
+    return asyncio.run(run())
 
 
 def upgrade(target: str = "/", *fields: str) -> bytes:

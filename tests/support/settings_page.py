@@ -17,8 +17,13 @@ from asgiserve.config import (
     Launch,
     Limits,
     Log,
+    Proxies,
     Timeouts,
+    Tls,
+    WebSockets,
 )
+from asgiserve.from_uvicorn import FOREIGN, Uvicorn
+from asgiserve.sources import PREFIX
 
 if TYPE_CHECKING:
     from asgiserve.config import (
@@ -30,8 +35,9 @@ __all__ = ["page"]
 HEAD = """\
 # Settings
 
-Every setting has one name: `timeout_keep_alive` is a keyword of `serve()` and `run()`, and
-`--timeout-keep-alive` on the command line. A flag without a value has an opposite, `--no-access-log`.
+Every setting has one name: `timeout_keep_alive` is a keyword of `serve()` and `run()` and a key of configuration
+files, `--timeout-keep-alive` is the option, and `ASGISERVE_TIMEOUT_KEEP_ALIVE` the variable. A flag without a value has
+an opposite, `--no-access-log`. Which of them wins: [Configure it](../how-to/configure.md).
 
 This page is made of the declarations in `src/asgiserve/config.py`; do not edit it:
 `python -m tests.support.settings_page > docs/reference/settings.md`.
@@ -39,14 +45,14 @@ This page is made of the declarations in `src/asgiserve/config.py`; do not edit 
 
 
 def page() -> str:
-    groups = (Application, Bind, Launch, Http, Limits, Timeouts, Log)
-    return "\n".join([HEAD, *map(_section, groups)])
+    groups = (Application, Bind, Launch, Http, Limits, Timeouts, WebSockets, Tls, Proxies, Log)
+    return "\n".join([HEAD, *map(_section, groups), _section(Uvicorn)])
 
 
 def _section(group: type) -> str:
-    options = [option for option in OPTIONS.values() if option.group is group]
+    options = [option for option in (*OPTIONS.values(), *FOREIGN.values()) if option.group is group]
     lines = [f"## {options[0].group.panel}", "", inspect.getdoc(group) or "", ""]
-    lines += ["| option | default | meaning |", "|---|---|---|"]
+    lines += ["| option | variable | default | meaning |", "|---|---|---|---|"]
     lines += [_row(option) for option in options]
     if all(option.name in LAUNCH_NAMES for option in options):
         lines += ["", "`serve()` takes none of these: whoever awaits it has started a loop already."]
@@ -59,7 +65,8 @@ def _row(option: Option) -> str:
     text, told, words = option.text.partition(" [default: ")
     value = f"`{option.default_text}`" if option.default_text is not None else ""
     default = words.rstrip("]") if told else value
-    return f"| {_cell(f'`{option.flag}{form}`')} | {default} | {_cell(text)} |"
+    variable = f"`{PREFIX}{option.name.upper()}`"
+    return f"| {_cell(f'`{option.flag}{form}`')} | {variable} | {default} | {_cell(text)} |"
 
 
 def _cell(text: str) -> str:

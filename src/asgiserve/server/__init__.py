@@ -5,6 +5,6 @@ HTTP's wire or of ASGI's messages: a connection is a task that `connection/` fil
 """
 
 from asgiserve.server.run import run
-from asgiserve.server.serve import Server, serve, serve_with
+from asgiserve.server.serve import Server, check_with, serve, serve_with
 
-__all__ = ["Server", "run", "serve", "serve_with"]
+__all__ = ["Server", "check_with", "run", "serve", "serve_with"]

@@ -1,8 +1,9 @@
 """Two streams joined in memory: for tests that need a connection but no socket.
 
-What lives here: `memory_stream_pair` and the streams that it gives. They keep the whole contract of
+What lives here: the streams that `memory_stream_pair` joins. They keep the whole contract of
 `asgiserve.streams.Stream` and behave like the two ends of a TCP connection on Linux, on every event loop,
-also in virtual time. What does not live here: listeners and servers.
+also in virtual time. What does not live here: what may happen to bytes on their way (`faults.py`), listeners and
+servers.
 
 The peer's end is where a test reads what was sent and sends what is to be received.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio import BusyResourceError, Event, WouldBlock
 from anyio.abc import SocketAttribute
@@ -21,29 +22,10 @@ from asgiserve.streams.stream import CLOSED, ENDED, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeAlias
 
-    Address: TypeAlias = tuple[str, int] | str
+Address: TypeAlias = tuple[str, int] | str
 
-__all__ = ["MemoryStream", "memory_stream_pair"]
-
-
-def memory_stream_pair(
-    capacity: int = 65536,
-    *,
-    local_address: Address = ("127.0.0.1", 80),
-    remote_address: Address = ("127.0.0.1", 50000),
-) -> tuple[MemoryStream, MemoryStream]:
-    """Return the two ends of a connection, the server's first.
-
-    `capacity` is how many bytes fit in each direction before `send` waits. The addresses are as the
-    server's end sees them: `(host, port)`, or a path for a Unix socket; the client's end has them the other
-    way round.
-    """
-    server = MemoryStream(capacity, local_address, remote_address)
-    client = MemoryStream(capacity, remote_address, local_address)
-    server._peer, client._peer = client, server
-    return server, client
+__all__ = ["Address", "MemoryStream"]
 
 
 class MemoryStream(Stream):
@@ -91,7 +73,7 @@ class MemoryStream(Stream):
                 raise self._receive_error()
             self._arrival = Event()
             try:
-                await self._arrival.wait()
+                await self._until(self._arrival)
                 if self._interrupted:
                     break
             finally:
@@ -143,16 +125,29 @@ class MemoryStream(Stream):
     def _deliver(self, item: memoryview) -> memoryview:
         """Give the peer what fits, and return the rest."""
         peer = self._peer
-        fits = self._capacity - len(peer._unread)
+        fits = self._capacity - peer._held()
         if item and fits:
-            peer._unread += item[:fits]
-            _wake(peer._arrival)
+            peer._arrive(item[:fits])
         return item[fits:]
+
+    # --- what happens on the way here; `faults.py` has another idea of it ---
+
+    def _held(self) -> int:
+        """How many bytes are here, or on their way."""
+        return len(self._unread)
+
+    def _arrive(self, data: memoryview) -> None:
+        """The peer has sent this."""
+        self._unread += data
+        _wake(self._arrival)
+
+    async def _until(self, event: Event) -> None:
+        await event.wait()
 
     async def _wait_for_room(self) -> None:
         self._room = Event()
         try:
-            await self._room.wait()
+            await self._until(self._room)
         except BaseException:
             self._break_sending()
             raise

@@ -78,6 +78,7 @@ def test_the_path_is_decoded_once_and_the_raw_path_stays_as_received(raw: bytes,
         (b"/api/", "/api/"),
         (b"/apix", "/api/apix"),
         (b"/", "/api/"),
+        (b"*", "*"),
     ],
 )
 def test_the_path_starts_with_the_root_path(raw: bytes, path: str) -> None:

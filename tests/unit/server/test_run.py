@@ -16,7 +16,8 @@ import pytest
 from asgiserve.backend import current_backend
 from asgiserve.errors import AppLoadError, BindError, ConfigError, ShutdownError, StartupError
 from asgiserve.server import run
-from tests.unit.server.apps import Journal
+from tests.unit.server.apps import Journal, hello
+from tests.unit.streams.conftest import CONTEXTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,3 +165,25 @@ def test_it_runs_in_any_thread(backend: str) -> None:
     thread.start()
     thread.join(30)
     assert [type(error) for error in errors] == [ShutdownError]
+
+
+@each_backend
+def test_tls_is_served_with_a_context_of_ones_own(backend: str) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))  # connections wait in its queue until the server accepts
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        plain = socket.create_connection(listening.getsockname(), timeout=30)
+        try:
+            with CONTEXTS.client.wrap_socket(plain, server_hostname="localhost") as client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                answers.append(client.makefile("rb").read())
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with closing(listening), pytest.raises(KeyboardInterrupt):
+        run(hello, backend=backend, lifespan="off", fd=os.dup(listening.fileno()), ssl_context=CONTEXTS.server)
+    asking.join()
+    assert answers[0].endswith(b"\r\n\r\nhello")

@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from asgiserve.streams import Stream, handshake, open_stream
-from asgiserve.testing import memory_stream_pair
+from asgiserve.testing import Faults, memory_stream_pair
 from tests.support.clock import virtual_time
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ async def open_memory() -> Pair:
     return memory_stream_pair()
 
 
+async def open_memory_with_faults() -> Pair:
+    # As if there were none; but the streams are those that could have some.
+    return memory_stream_pair(to_server=Faults(), to_client=Faults())
+
+
 async def secure(pair: Pair) -> Pair:
     """Put TLS on both ends of `pair`."""
     secured: dict[str, Stream] = {}
@@ -119,6 +124,7 @@ KINDS = {
         Kind("tls-tcp", open_tls_over_tcp, on_sockets=True),
         Kind("tls-memory", open_tls_over_memory),
         Kind("memory", open_memory),
+        Kind("memory-faults", open_memory_with_faults),
     )
 }
 
