@@ -2,7 +2,7 @@
 
 A format is read once, when its setting is checked, into a template of Python's `%` with named fields; a name that
 there is not is refused there. What lives here are names and texts: where a field's value comes from is told in
-`connection/access.py`, and who writes the line in `logs.py`. Called by config.py and by the server when it starts.
+`connection/access.py`, and who writes the line in `logs.py`. Called by config/ and by the server when it starts.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _value_type(option: Option) -> Any:
-    """What typer makes of an option's words. A text is converted in config.py, for all ways in alike."""
+    """What typer makes of an option's words. A text is converted in config/, for all ways in alike."""
     if option.form is None:
         return bool | None
     return list[str] | None if option.repeatable else str | None

@@ -1,7 +1,7 @@
 """How a setting is declared: as a field of a frozen group, with its default, its converter and its text.
 
 What lives here: the group that checks its values, and the view of a field that the command line and the reference
-page are made of. The declarations themselves are in config.py and, for options that only uvicorn has, in
+page are made of. The declarations themselves are in config/ and, for options that only uvicorn has, in
 from_uvicorn.py; print_config.py shows them.
 """
 

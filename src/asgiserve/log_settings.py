@@ -1,5 +1,5 @@
 """The settings of what is logged, by whoever serves. What is done with a line, its level and its form among others, is
-decided by whoever owns the process: those settings are in `config.Launch`. Part of config.py, which is who is asked.
+decided by whoever owns the process: those settings are in `config.Launch`. Part of config/, which is who is asked.
 """
 
 from __future__ import annotations

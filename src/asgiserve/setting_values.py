@@ -2,7 +2,7 @@
 
 A converter takes what a user gave, a text from the command line or a Python value, and returns what the server works
 with; it raises TypeError or ValueError for anything else. Its docstring says what it expects, and is what an error
-quotes. Called by config.py for every value of every setting.
+quotes. Called by config/ for every value of every setting.
 """
 
 from __future__ import annotations

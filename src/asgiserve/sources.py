@@ -2,7 +2,7 @@
 
 A flag beats the environment, the environment beats a variable of `--env-file`, and that beats the configuration file.
 Names are checked here, with the nearest one as a suggestion; values only as far as the source's own form goes, since
-config.py converts and checks them for all ways in alike.
+config/ converts and checks them for all ways in alike.
 
 Called by cli.py, which hands in the environment and keeps what comes out. Nothing here prints or logs, nothing looks
 at the environment by itself; read are the files that are named, and the `pyproject.toml` of the directory given.
@@ -238,7 +238,7 @@ def _notes_on_workers(values: Values) -> list[str]:
     """A platform sets WEB_CONCURRENCY, whoever serves: more than one is no mistake of anybody."""
     given = values.get("workers")
     if given is None or not given.origin.endswith("WEB_CONCURRENCY") or not re.fullmatch(r"0*[1-9]\d*", given.value):
-        return []  # what is no count, config.py refuses
+        return []  # what is no count, config/ refuses
     values["workers"] = Given(1, given.origin)
     if int(given.value) == 1:
         return []

@@ -39,7 +39,7 @@ Every setting has one name: `timeout_keep_alive` is a keyword of `serve()` and `
 files, `--timeout-keep-alive` is the option, and `ASGISERVE_TIMEOUT_KEEP_ALIVE` the variable. A flag without a value has
 an opposite, `--no-access-log`. Which of them wins: [Configure it](../how-to/configure.md).
 
-This page is made of the declarations in `src/asgiserve/config.py`; do not edit it:
+This page is made of the declarations in `src/asgiserve/config/`; do not edit it:
 `python -m tests.support.settings_page > docs/reference/settings.md`.
 """
 
