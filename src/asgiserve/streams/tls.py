@@ -58,6 +58,7 @@ class TlsStream(Stream):
         "_flushing",
         "_incoming",
         "_interrupted",
+        "_more",
         "_outgoing",
         "_receive_waits",
         "_rest",
@@ -76,6 +77,8 @@ class TlsStream(Stream):
         self._flushing = Lock(fast_acquire=True)
         self._unread = bytearray()
         """Plaintext that `send_eof` had to get out of OpenSSL's way."""
+        self._more = False
+        """OpenSSL may hold plaintext: the last read has filled its buffer. It reads one record at a time."""
         self._interrupted = False
         self._receive_waits = False
         self._send_waits = False
@@ -110,13 +113,17 @@ class TlsStream(Stream):
             raise BusyResourceError("receiving from")
         self._receive_waits = True
         try:
-            while True:
-                data = self._receive_now(max_bytes)
-                if data is not None:
-                    return data
+            while (data := self._receive_now(max_bytes)) is None:
                 if self._interrupted:
                     return b""
-                await self._fetch()
+                if self._outgoing.pending:
+                    await self._flush()
+                else:
+                    try:
+                        self._incoming.write(await self._stream.receive())
+                    except EndOfStream:
+                        self._incoming.write_eof()
+            return data
         finally:
             self._receive_waits = self._interrupted = False
 
@@ -143,15 +150,14 @@ class TlsStream(Stream):
             return data
         if self._receiving is not OPEN:
             raise self._receive_error()
-        return self._decrypt(max_bytes)
-
-    def _decrypt(self, max_bytes: int) -> bytes | None:
         incoming = self._incoming
-        if not (incoming.pending or incoming.eof or self._tls.pending()):
+        if not (incoming.pending or self._more or incoming.eof):
             return None  # as OpenSSL would say, but its exception costs more than the question
         try:
             data = self._tls.read(max_bytes)
+            self._more = len(data) == max_bytes
         except ssl.SSLWantReadError:
+            self._more = False
             return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             data = b""
@@ -162,19 +168,6 @@ class TlsStream(Stream):
             self._receiving = ENDED
             raise self._receive_error()
         return data
-
-    async def _fetch(self) -> None:
-        """Give OpenSSL more ciphertext, after sending what it has to say."""
-        if self._outgoing.pending:
-            await self._flush()
-            if self._interrupted:
-                return
-        try:
-            data = await self._stream.receive()
-        except EndOfStream:
-            self._incoming.write_eof()
-        else:
-            self._incoming.write(data)
 
     # --- sending ------------------------------------------------------------------------------------------
 
@@ -269,14 +262,16 @@ class TlsStream(Stream):
             raise self._send_error() from exc
 
     def _set_aside_unread(self) -> None:
-        # At most what one `_fetch` brought: 64 KiB of ciphertext.
+        # At most what one read brought: 64 KiB of ciphertext.
         if self._receiving is not OPEN:
             return
+        aside = bytearray()
         try:
-            while data := self._decrypt(65536):
-                self._unread += data
+            while data := self._receive_now(65536):
+                aside += data
         except EndOfStream:
             pass
+        self._unread = aside
 
     # --- opening and closing ------------------------------------------------------------------------------
 
@@ -285,6 +280,7 @@ class TlsStream(Stream):
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
+                await self._flush()
                 await self._fetch()
             except ssl.SSLError as exc:
                 await self._send_alert()
@@ -292,6 +288,12 @@ class TlsStream(Stream):
             else:
                 break
         await self._flush()
+
+    async def _fetch(self) -> None:
+        try:
+            self._incoming.write(await self._stream.receive())
+        except EndOfStream:
+            self._incoming.write_eof()
 
     async def _send_alert(self) -> None:
         """Tell the peer why, if it still listens."""
