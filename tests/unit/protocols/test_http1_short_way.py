@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asgiserve.config import Limits
+from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, RequestHead
 from asgiserve.protocols.http1 import Http1Codec
 from tests.support.wire import (
@@ -66,6 +67,21 @@ ORDINARY = [
     request(b"Host: h", host=None).replace(b"Host", b"Accept: a\r\nHost"),
     request(b"Connection: keep-alive", b"Host: h", host=None),
     BROWSER,
+    request(b"Content-Length: 0"),
+    request(b"Content-Length: 5", line=b"POST / HTTP/1.1"),
+    request(b"content-length: 0005", line=b"PUT / HTTP/1.1"),
+    request(b"Content-Length: 9999999999999999999", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length: 5", b"Host: h", b"Connection: keep-alive", host=None, line=b"POST / HTTP/1.1"),
+    request(b"Accept: a", b"Content-Length: 5", b"Accept: b", line=b"POST / HTTP/1.1"),
+]
+
+BODIED = [
+    request(b"Content-Length: 5", line=b"POST / HTTP/1.1") + b"12345",
+    request(b"Content-Length: 4", line=b"POST / HTTP/1.1") + b"\r\n\r\n",
+    request(b"Content-Length: 5", line=b"POST / HTTP/1.1") + b"\r\n\r\n\x00" + request(),
+    request(b"Content-Length: 19", line=b"POST / HTTP/1.1") + b"Content-Length: 5\r\n",
+    request(b"Content-Length: 21", line=b"POST / HTTP/1.1") + b"Content-Length: 5\r\n\r\n",
+    request() + b"Content-Length: 5\r\n\r\n",
 ]
 
 NOT_ORDINARY = [
@@ -79,8 +95,15 @@ NOT_ORDINARY = [
     request(b"Connection: keep-alive", b"Connection: close"),
     request(b"Connection: keep-alive", b"connection:keep-alive"),
     request(b"Connection: upgrade", b"Upgrade: websocket"),
-    request(b"Content-Length: 0"),
-    request(b"Content-Length: 5", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length:5", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length:  5", line=b"POST / HTTP/1.1"),
+    request(b"CONTENT-LENGTH: 5", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length: 5 ", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length: 5", line=b"POST / HTTP/1.0"),
+    request(b"Content-Length: 5", b"Connection: close", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length: 5", b"Cookie: a=b", line=b"POST / HTTP/1.1"),
+    request(b"X-Content-Length: 5"),
+    request(b"Cookie: Content-Length: 5"),
     chunked(b""),
     request(b"Expect: 100-continue"),
     request(b"Cookie: a=b"),
@@ -113,10 +136,10 @@ BEHIND = [b"\r", b"\r\n", b"\r\n\r\n", b"GE", b"\x00", request(b"Connection: clo
 @pytest.fixture(scope="module")
 def known() -> FieldLines:
     """A cache that has seen every request of the tables."""
-    return lines_known_from(*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *HEADS, *BODIES, *REFUSED)
+    return lines_known_from(*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *BODIED, *HEADS, *BODIES, *REFUSED)
 
 
-@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *HEADS, *BODIES])
+@pytest.mark.parametrize("wire", [*ORDINARY, *NOT_ORDINARY, *NOT_ALONE, *BODIED, *HEADS, *BODIES])
 def test_a_good_request_is_read_alike_in_one_call_and_in_two(wire: bytes, known: FieldLines) -> None:
     for pieces in every_split(wire):
         walk = the_steps(pieces, known=known)
@@ -192,6 +215,21 @@ def test_an_ordinary_head_goes_the_short_way_when_its_lines_are_known(wire: byte
 @pytest.mark.parametrize("wire", NOT_ALONE)
 def test_an_ordinary_head_among_other_bytes_goes_the_short_way_once_it_is_found(wire: bytes) -> None:
     assert way_of(lines_known_from(request()), wire) == "short"
+
+
+def test_a_head_goes_the_short_way_when_all_of_it_but_its_length_is_known() -> None:
+    lines = lines_known_from(request(b"Accept: a"))
+    for line in (b"Content-Length: 7", b"content-length: 123"):
+        assert way_of(lines, request(line, b"Accept: a", line=b"POST / HTTP/1.1")) == "short"
+        assert way_of(lines, request(b"Accept: a", line, line=b"POST / HTTP/1.1")) == "short"
+
+
+def test_a_length_above_the_limit_never_goes_the_short_way() -> None:
+    lines, limits = lines_known_from(request()), Limits(request_body=5)
+    assert way_of(lines, request(b"Content-Length: 5", line=b"POST / HTTP/1.1"), limits=limits) == "short"
+    with pytest.raises(RemoteProtocolError) as caught:
+        way_of(lines, request(b"Content-Length: 6", line=b"POST / HTTP/1.1"), limits=limits)
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("wire", NOT_ORDINARY)

@@ -19,7 +19,7 @@ from asgiserve.events import NEED_DATA, BodyChunk
 from asgiserve.protocols.http1.body import CountedBody
 from asgiserve.protocols.http1.buffer import WireBuffer
 from asgiserve.protocols.http1.fields import SHARED_LINES
-from asgiserve.protocols.http1.grammar import CRLF
+from asgiserve.protocols.http1.grammar import CRLF, HEAD_END
 from asgiserve.protocols.http1.h11_path import H11ChunkedBody, H11CountedBody, H11Request
 from asgiserve.protocols.http1.head import HeadCheck, Verdict
 from asgiserve.protocols.http1.scan import HeadScan
@@ -44,6 +44,7 @@ class _State(Enum):
 
 
 _HEAD: Final = _State.HEAD
+_BODY: Final = _State.BODY
 _COMPLETE: Final = _State.COMPLETE
 _ORDINARY: Final = Verdict.ORDINARY
 
@@ -92,10 +93,20 @@ class Http1Codec:
     def receive_head(self, data: bytes) -> RequestHead | NeedData:
         """`receive_data` and `next_head` in one, with a short way for a request whose fields are known and that
         comes in one piece, as most do. The result is the same either way."""
-        if self._state is _HEAD and not self._buffer.data and not self._h11_only:
-            head = self._check.known(data)
+        buffer = self._buffer
+        if self._state is _HEAD and not buffer.data and not self._h11_only:
+            if data.endswith(HEAD_END):
+                head = self._check.known(data)
+            else:
+                end = data.find(HEAD_END) + 4
+                head = self._check.known(data[:end])
+                if head is not None:
+                    buffer.data, buffer.start = data, end
             if head is not None:
-                self._state = _COMPLETE
+                if head.content_length:
+                    self._begin_body(head.content_length)
+                else:
+                    self._state = _COMPLETE
                 return head
         self.receive_data(data)
         return self.next_head()
@@ -198,11 +209,14 @@ class Http1Codec:
         if self._h11_only or verdict is not _ORDINARY:
             return self._read_by_h11(wire, head)
         if head.content_length:
-            self._state = _State.BODY
-            self._body = CountedBody(head.content_length)
+            self._begin_body(head.content_length)
         else:
             self._state = _COMPLETE
         return head
+
+    def _begin_body(self, length: int) -> None:
+        self._state = _BODY
+        self._body = CountedBody(length)
 
     def _skip_empty_lines(self) -> bool:
         """Skip empty lines; False if half a one is left."""
@@ -220,7 +234,7 @@ class Http1Codec:
         if length == 0:
             self._state = _COMPLETE
             return head
-        self._state = _State.BODY
+        self._state = _BODY
         if length is None:
             self._body = H11ChunkedBody(request, self._limits, self._field_lines)
         else:

@@ -94,20 +94,24 @@ class FieldLines:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
         self.blocks: dict[bytes, tuple[Header, ...]] = {}
-        """The fields of ordinary heads, by all their lines with the empty one behind them."""
+        """The fields of ordinary heads but for a length, by all their other lines with the empty one behind them."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
 
     def remember(self, lines: Sequence[bytes], headers: Sequence[Header]) -> None:
-        """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself."""
+        """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself.
+
+        All but a length: head.py looks for the others without it.
+        """
         for line in lines:
-            if line not in self.plain and line not in self._apart:
+            if line not in self.plain and line not in self._apart and line[:15].lower() != b"content-length:":
                 return
-        block = b"\r\n".join((*lines, b"", b""))
+        pairs = [(line, field) for line, field in zip(lines, headers, strict=True) if field[0] != b"content-length"]
+        block = b"\r\n".join((*(line for line, _ in pairs), b"", b""))
         if len(block) <= MAX_BLOCK_LENGTH:
             if len(self.blocks) >= _MAX_BLOCKS:
                 self.blocks.clear()
-            self.blocks[block] = tuple(headers)
+            self.blocks[block] = tuple(field for _, field in pairs)
 
     def read(self, line: bytes, special: list[Header], forwarding: list[Header]) -> Header:
         """Read a line, given without its CRLF, that is not in `plain`. Raises RemoteProtocolError.

@@ -45,6 +45,9 @@ _ORDINARY: Final = Verdict.ORDINARY
 _ORDINARY_NAMES: Final = frozenset({b"host", b"connection", b"content-length"})
 _KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 """What browsers send and what HTTP/1.1 does anyway."""
+_LENGTH_NAMES: Final = (b"Content-Length: ", b"content-length: ")
+"""As clients write it, of one length."""
+_LF: Final = 0x0A
 _EMPTY_OPTION: Final = frozenset({b""})
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _ORDINARY_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
@@ -74,20 +77,40 @@ class HeadCheck:
     def known(self, wire: bytes) -> RequestHead | None:
         """The short way for what most requests are: a head whose fields came before, just so.
 
-        None for everything else, whether it may pass or not: `check` decides. Never refuses; what it takes,
-        `check` would take for the same request without a body.
+        None for everything else, whether it may pass or not: `check` decides. Never refuses, and says of what it
+        takes what `check` would say.
         """
         if len(wire) > self._max_known:
             return None
         line, _, block = wire.partition(CRLF)
-        headers = self._blocks.get(block)
-        if headers is None or len(headers) > self._max_fields or len(line) > self._max_line:
+        length = 0
+        known: Sequence[Header] | None = self._blocks.get(block)
+        if known is None:
+            known, length = self._known_but_for_length(block)
+        if not known or len(known) > self._max_fields or len(line) > self._max_line:
             return None
         match = _match_ordinary_line(line)
         if match is None:
             return None
         method, path, query = match.groups(b"")
-        return RequestHead(METHODS[method], path, query, "1.1", list(headers), 0, True, False, b"")
+        return RequestHead(METHODS[method], path, query, "1.1", list(known), length, True, False, b"")
+
+    def _known_but_for_length(self, block: bytes) -> tuple[Sequence[Header], int]:
+        """The fields of a request with a body, and its length: lengths differ, and all else came before."""
+        begin = block.find(_LENGTH_NAMES[0])
+        if begin < 0 and (begin := block.find(_LENGTH_NAMES[1])) < 0:
+            return (), 0
+        end = block.find(CRLF, begin)
+        digits = block[begin + len(_LENGTH_NAMES[0]) : end]
+        if DIGITS.fullmatch(digits) is None or (begin and block[begin - 1] != _LF):
+            return (), 0
+        known = self._blocks.get(block[:begin] + block[end + 2 :])
+        length = int(digits)
+        if known is None or (self._max_body is not None and length > self._max_body):
+            return (), 0
+        headers = list(known)
+        headers.insert(block.count(CRLF, 0, begin), (b"content-length", digits))
+        return headers, length
 
     def check(self, lines: list[bytes]) -> tuple[RequestHead, Verdict]:
         """Judge a head, given as the lines before its empty line. Raises RemoteProtocolError."""
@@ -106,14 +129,12 @@ class HeadCheck:
         told: Sequence[Header] = ()
         if forwarding:
             headers, told = _without_look_alikes(headers), _without_look_alikes(forwarding)
-        if version == "1.1" and authority is None:
-            if len(special) == 2 and _KEEP_ALIVE in special:
-                special.remove(_KEEP_ALIVE)
-            if len(special) == 1 and special[0][0] == b"host":
-                # Most requests that there are: nothing but a host, which was checked with its line.
-                self._field_lines.remember(lines, headers)
-                return RequestHead(method, raw_path, query, "1.1", headers, 0, True, False, b"", told), _ORDINARY
-        length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
+        length = _usual_length(special) if version == "1.1" and authority is None else None
+        if length is not None:
+            self._field_lines.remember(lines, headers)
+            keep_alive, expects_continue, upgrade, verdict = True, False, b"", _ORDINARY
+        else:
+            length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
         if length and self._max_body is not None and length > self._max_body:
             raise RemoteProtocolError("the request body is too large", status=413)
         if authority is not None:
@@ -121,6 +142,20 @@ class HeadCheck:
         return RequestHead(
             method, raw_path, query, version, headers, length, keep_alive, expects_continue, upgrade, told
         ), verdict
+
+
+def _usual_length(special: list[Header]) -> int | None:
+    """Length of the body of what most requests are: nothing special but a host, which was checked with its line, and
+    perhaps a length. None for all else."""
+    if len(special) > 1 and _KEEP_ALIVE in special:
+        special.remove(_KEEP_ALIVE)
+    if len(special) == 1:
+        return 0 if special[0][0] == b"host" else None
+    if len(special) == 2:
+        host, length = special if special[0][0] == b"host" else reversed(special)
+        if host[0] == b"host" and length[0] == b"content-length" and DIGITS.fullmatch(length[1]) is not None:
+            return int(length[1])
+    return None
 
 
 def _read_meaning(special: list[Header], version: str) -> _Meaning:
