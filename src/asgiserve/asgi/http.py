@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from os.path import isabs
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiserve.asgi.message_values import read_headers, refusal, whole_number, wrong
@@ -83,6 +84,14 @@ class ResponseMessages(ABC):
         """Bytes of the body; `more` is False with the last ones."""
 
     @abstractmethod
+    def write_path(self, path: str) -> Waiting:
+        """The rest of the body: a file, by its absolute path."""
+
+    @abstractmethod
+    def write_file(self, fd: int, offset: int | None, count: int | None, more: bool) -> Waiting:
+        """Bytes of the body from an open file: `count` or all, from `offset` or its position on."""
+
+    @abstractmethod
     def hint(self, links: list[bytes]) -> Waiting:
         """A `103 Early Hints` with these `Link` fields."""
 
@@ -121,6 +130,35 @@ def _read_body(response: ResponseMessages, message: Message) -> Waiting:
     return response.write_body(body, False)
 
 
+def _read_path(response: ResponseMessages, message: Message) -> Waiting:
+    path = message.get("path")
+    if not isinstance(path, str) or not isabs(path):
+        raise wrong(message, "path", path, "an absolute path as a str")
+    response.state = TRAILERS if response.trailers_follow else COMPLETE
+    return response.write_path(path)
+
+
+def _read_file(response: ResponseMessages, message: Message) -> Waiting:
+    file = message.get("file")
+    try:
+        fd = file.fileno()  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
+        raise wrong(message, "file", file, "an open file with a descriptor") from None
+    offset = None if message.get("offset") is None else _size(message, "offset")
+    count = None if message.get("count") is None else _size(message, "count")
+    more = bool(message.get("more_body"))
+    if not more:
+        response.state = TRAILERS if response.trailers_follow else COMPLETE
+    return response.write_file(fd, offset, count, more)
+
+
+def _size(message: Message, key: str) -> int:
+    size = whole_number(message, key)
+    if size < 0:
+        raise wrong(message, key, size, "0 or more")
+    return size
+
+
 def _read_early_hint(response: ResponseMessages, message: Message) -> Waiting:
     links = message.get("links", ())
     if isinstance(links, (str, bytes)) or not isinstance(links, Iterable):
@@ -144,12 +182,21 @@ def _ignore(response: ResponseMessages, message: Message) -> Waiting:
 
 
 START.reads.update({"http.response.start": _read_start, "http.response.early_hint": _read_early_hint})
-BODY.reads.update({"http.response.body": _read_body, "http.response.early_hint": _read_early_hint})
+BODY.reads.update(
+    {
+        "http.response.body": _read_body,
+        "http.response.pathsend": _read_path,
+        "http.response.zerocopysend": _read_file,
+        "http.response.early_hint": _read_early_hint,
+    }
+)
 # ASGI: what is sent after the last body message is ignored.
 TRAILERS.reads.update(
     {
         "http.response.trailers": _read_trailers,
         "http.response.body": _ignore,
+        "http.response.pathsend": _ignore,
+        "http.response.zerocopysend": _ignore,
         "http.response.early_hint": _ignore,
     }
 )
@@ -157,6 +204,8 @@ COMPLETE.reads.update(
     {
         "http.response.start": _ignore,
         "http.response.body": _ignore,
+        "http.response.pathsend": _ignore,
+        "http.response.zerocopysend": _ignore,
         "http.response.trailers": _ignore,
         "http.response.early_hint": _ignore,
     }

@@ -8,6 +8,7 @@ at once, passes without a wait, a deadline or a lock.
 from __future__ import annotations
 
 import enum
+import errno
 from typing import TYPE_CHECKING, Final
 
 from anyio import BrokenResourceError, ClosedResourceError
@@ -111,6 +112,44 @@ class Outlet:
             return False
         return True
 
+    async def write_file(self, before: bytes, fd: int, offset: int, count: int, behind: bytes) -> bool:
+        """As `write`, of so many bytes of an open file with bytes on both sides.
+
+        :raises OSError: the file cannot be read, or has become shorter; the outlet is broken
+        """
+        turn = self._turn
+        if turn.taken:
+            await self._wait_for_turn()
+        turn.taken = True
+        try:
+            await self._write_wait(before)
+            while count and not self.broken:
+                self._arm()
+                sent = await self._stream.send_file(fd, offset, count)
+                if not sent:
+                    raise OSError(errno.EIO, "the file has become shorter while it was sent")
+                offset += sent
+                count -= sent
+                if count:
+                    await checkpoint()  # fairness: a peer that reads fast lets others run
+            await self._write_wait(behind)
+        except (BrokenResourceError, ClosedResourceError):
+            self.broken = True
+        except BaseException:
+            self.broken = True
+            raise
+        finally:
+            self._deadlines.disarm(Reason.WRITE)
+            turn.free()
+        if self.broken:
+            await checkpoint()
+            return False
+        return True
+
+    async def _write_wait(self, buffer: bytes) -> None:
+        if buffer and not self.broken and not self._stream.send_nowait(buffer):
+            await self._flush()
+
     async def _wait_for_turn(self) -> None:
         try:
             await self._turn.take()
@@ -122,11 +161,13 @@ class Outlet:
     async def _flush(self) -> None:
         """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow peer
         that makes progress is not a stalled one."""
-        deadlines, service = self._deadlines, self._service
         try:
             flushed = False
             while not flushed:
-                deadlines.arm(Reason.WRITE, service.clock() + service.timeouts.write)
+                self._arm()
                 flushed = await self._stream.flush()
         finally:
-            deadlines.disarm(Reason.WRITE)
+            self._deadlines.disarm(Reason.WRITE)
+
+    def _arm(self) -> None:
+        self._deadlines.arm(Reason.WRITE, self._service.clock() + self._service.timeouts.write)

@@ -6,10 +6,13 @@ which are the event loop's business (`asyncio_stream`, `trio_stream`; both build
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import struct
 import sys
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import BusyResourceError
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["SocketStream", "prepare"]
 
 _IP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+_FILE_PIECE: Final = 262_144
+"""The most of a file that is sent in one go: others have to get their turn, and reading may wait for the disk."""
+_LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH})
+"""What sendfile says of the connection; anything else is said of the file."""
 # Windows packs `struct linger` as two shorts, everyone else as two ints.
 _LINGER_ON_FOR_NO_TIME: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -61,6 +68,31 @@ class SocketStream(Stream):
         except OSError as exc:
             self._break(exc)
             raise self._send_error() from exc
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        if not hasattr(os, "sendfile"):
+            return await super().send_file(fd, offset, count)
+        if self._rest is not None:
+            raise BusyResourceError("sending to")
+        while self._sending is OPEN:
+            try:
+                return os.sendfile(self._sock.fileno(), fd, offset, min(count, _FILE_PIECE))
+            except BlockingIOError:
+                await self._wait_writable()
+            except OSError as exc:
+                if exc.errno not in _LOST:
+                    # Not every file system can do it. One that cannot be read at all says so again.
+                    return await super().send_file(fd, offset, count)
+                self._break(exc)
+                raise self._send_error() from exc
+        raise self._send_error()
+
+    @abstractmethod
+    async def _wait_writable(self) -> None:
+        """Wait until the kernel takes something again, or the stream is closed.
+
+        :raises: what `send` raises
+        """
 
     async def send_eof(self) -> None:
         if self._rest is not None:

@@ -18,6 +18,7 @@ receiving half, whatever ended it, are given out before the error is raised, exc
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.abc import ByteStream
 
-from asgiserve.streams.pieces import pieces
+from asgiserve.streams.pieces import SLICE_SIZE, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,6 +145,21 @@ class Stream(ByteStream):
         """Send several buffers in order, as `send` would send them joined, but without joining large ones."""
         for piece in pieces(buffers):
             await self.send(piece)
+
+    async def send_file(self, fd: int, offset: int, count: int) -> int:
+        """Send up to `count` bytes of an open file, from `offset` on: as much as the kernel takes in one go.
+
+        Returns how many bytes those were; 0 is the end of the file. It waits while the kernel takes none, never for
+        the disk: files are meant to be local, as for any server that uses sendfile. Here, for streams whose bytes do
+        not leave as they are, they are read and sent. Cancellation is as for `send`.
+
+        :raises OSError: the file cannot be read; nothing has been sent
+        :raises: what `send` raises
+        """
+        data = os.pread(fd, min(count, SLICE_SIZE), offset)
+        if data:
+            await self.send(data)
+        return len(data)
 
     @abstractmethod
     async def send_eof(self) -> None:

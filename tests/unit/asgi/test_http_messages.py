@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from io import BytesIO
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,12 @@ class Response(ResponseMessages):
     def write_body(self, data: bytes, more: bool) -> None:
         self.done = ("body", data, more)
 
+    def write_path(self, path: str) -> None:
+        self.done = ("path", path)
+
+    def write_file(self, fd: int, offset: int | None, count: int | None, more: bool) -> None:
+        self.done = ("file", fd, offset, count, more)
+
     def hint(self, links: list[bytes]) -> None:
         self.done = ("hint", links)
 
@@ -49,11 +56,21 @@ class Response(ResponseMessages):
         self.done = None
 
 
+class Open:
+    """What an open file is asked for."""
+
+    def fileno(self) -> int:
+        return 7
+
+
 MESSAGES: dict[str, Message] = {
     "start": {"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]},
     "start with trailers": {"type": "http.response.start", "status": 200, "trailers": True},
     "part": {"type": "http.response.body", "body": b"x", "more_body": True},
     "last": {"type": "http.response.body", "body": b"x"},
+    "path": {"type": "http.response.pathsend", "path": "/a"},
+    "part of a file": {"type": "http.response.zerocopysend", "file": Open(), "count": 5, "more_body": True},
+    "rest of a file": {"type": "http.response.zerocopysend", "file": Open(), "offset": 2},
     "hint": {"type": "http.response.early_hint", "links": [b"<a>"]},
     "more trailers": {"type": "http.response.trailers", "headers": [(b"c", b"d")], "more_trailers": True},
     "trailers": {"type": "http.response.trailers", "headers": [(b"c", b"d")]},
@@ -81,14 +98,23 @@ ACCEPTED: dict[tuple[str, str], tuple[Any, ResponseState]] = {
     ("START", "hint"): (("hint", [b"<a>"]), START),
     ("BODY", "part"): (("body", b"x", True), BODY),
     ("BODY", "last"): (("body", b"x", False), COMPLETE),
+    ("BODY", "path"): (("path", "/a"), COMPLETE),
+    ("BODY", "part of a file"): (("file", 7, None, 5, True), BODY),
+    ("BODY", "rest of a file"): (("file", 7, 2, None, False), COMPLETE),
     ("BODY", "hint"): (("hint", [b"<a>"]), BODY),
     ("BODY, trailers announced", "part"): (("body", b"x", True), BODY),
     ("BODY, trailers announced", "last"): (("body", b"x", False), TRAILERS),
+    ("BODY, trailers announced", "path"): (("path", "/a"), TRAILERS),
+    ("BODY, trailers announced", "part of a file"): (("file", 7, None, 5, True), BODY),
+    ("BODY, trailers announced", "rest of a file"): (("file", 7, 2, None, False), TRAILERS),
     ("BODY, trailers announced", "hint"): (("hint", [b"<a>"]), BODY),
     ("TRAILERS", "more trailers"): (("trailers", ((b"c", b"d"),), True), TRAILERS),
     ("TRAILERS", "trailers"): (("trailers", ((b"c", b"d"),), False), COMPLETE),
     ("TRAILERS", "part"): (None, TRAILERS),
     ("TRAILERS", "last"): (None, TRAILERS),
+    ("TRAILERS", "path"): (None, TRAILERS),
+    ("TRAILERS", "part of a file"): (None, TRAILERS),
+    ("TRAILERS", "rest of a file"): (None, TRAILERS),
     ("TRAILERS", "hint"): (None, TRAILERS),
     **{
         (way, message): (None, COMPLETE)
@@ -143,7 +169,11 @@ def test_no_order_of_messages_leads_out_of_the_table(names: list[str]) -> None:
     ("way", "expected"),
     [
         ("START", "expected 'http.response.start' or 'http.response.early_hint'"),
-        ("BODY", "expected 'http.response.body' or 'http.response.early_hint'"),
+        (
+            "BODY",
+            "expected 'http.response.body' or 'http.response.pathsend' or 'http.response.zerocopysend'"
+            " or 'http.response.early_hint'",
+        ),
         ("TRAILERS", "expected 'http.response.trailers'"),
         ("COMPLETE", "the response is complete"),
     ],
@@ -191,6 +221,17 @@ class Loud:
         ("BODY", {"type": "http.response.body", "body": None}, "body"),
         ("BODY", {"type": "http.response.body", "body": [1, 2]}, "body"),
         ("BODY", {"type": "http.response.body", "body": Loud()}, "body"),
+        ("BODY", {"type": "http.response.pathsend"}, "path"),
+        ("BODY", {"type": "http.response.pathsend", "path": "relative"}, "path"),
+        ("BODY", {"type": "http.response.pathsend", "path": b"/bytes"}, "path"),
+        ("BODY", {"type": "http.response.pathsend", "path": Loud()}, "path"),
+        ("BODY", {"type": "http.response.zerocopysend"}, "file"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": 7}, "file"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": BytesIO(b"x")}, "file"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "offset": -1}, "offset"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "offset": "0"}, "offset"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "count": -1}, "count"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "count": True}, "count"),
         ("START", {"type": "http.response.early_hint", "links": b"<a>"}, "links"),
         ("START", {"type": "http.response.early_hint", "links": "<a>"}, "links"),
         ("START", {"type": "http.response.early_hint", "links": ["<a>"]}, "links"),

@@ -24,6 +24,14 @@ HEAD = RequestHead(
 )
 
 
+ALL_EXTENSIONS: dict[str, Any] = {
+    "http.response.pathsend": {},
+    "http.response.zerocopysend": {},
+    "http.response.early_hint": {},
+    "http.response.trailers": {},
+}
+
+
 def scope_of(*, root_path: str = "", state: dict[str, Any] | None = None, peer: Peer = PEER, **head: Any) -> Any:
     return http_scope(replace(HEAD, **head), peer, root_path=root_path, state=state or {})
 
@@ -43,7 +51,7 @@ def test_a_scope_has_every_key_of_the_specification() -> None:
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 80),
         "state": {},
-        "extensions": {"http.response.early_hint": {}, "http.response.trailers": {}},
+        "extensions": ALL_EXTENSIONS,
     }
 
 
@@ -86,9 +94,12 @@ def test_the_path_starts_with_the_root_path(raw: bytes, path: str) -> None:
     assert (scope["path"], scope["root_path"], scope["raw_path"]) == (path, "/api", raw)
 
 
-def test_http_10_is_offered_no_extensions() -> None:
+def test_http_10_is_offered_no_extensions_that_it_has_no_words_for() -> None:
     scope = scope_of(http_version="1.0")
-    assert (scope["http_version"], scope["extensions"]) == ("1.0", {})
+    assert (scope["http_version"], scope["extensions"]) == (
+        "1.0",
+        {"http.response.pathsend": {}, "http.response.zerocopysend": {}},
+    )
 
 
 def test_the_state_is_a_shallow_copy() -> None:
@@ -106,7 +117,7 @@ def test_what_one_application_writes_into_its_scope_is_not_in_the_next() -> None
     scope["extensions"]["x"] = {}
     scope["extensions"]["http.response.trailers"]["x"] = 1
     scope["asgi"]["x"] = 1
-    assert scope_of()["extensions"] == {"http.response.early_hint": {}, "http.response.trailers": {}}
+    assert scope_of()["extensions"] == ALL_EXTENSIONS
     assert scope_of()["asgi"] == {"version": "3.0", "spec_version": "2.3"}
 
 

@@ -99,7 +99,7 @@ async def test_http_10_is_offered_no_trailers_and_does_not_wait_for_them(
     sends_them: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert scope["extensions"] == {}
+        assert not {"http.response.early_hint", "http.response.trailers"} & scope["extensions"].keys()
         if sends_them:
             await with_trailers(scope, receive, send)
             return

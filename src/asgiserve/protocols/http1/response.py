@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseWriter", "whole_response"]
 
+_CHUNK_END: Final = b"\r\n"
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
 _JOIN_UP_TO: Final = 65_536
 """Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
 system calls."""
@@ -146,6 +149,23 @@ class ResponseWriter:
             return _chunk(data, last=self._state is _COMPLETE)
         return (data,) if data else ()
 
+    def around(self, size: int, more: bool) -> tuple[bytes, bytes] | None:
+        """What to send before and behind a part of the body that comes from elsewhere, `size` bytes and at least one
+        of them; None where the response has no body. Otherwise as `body`."""
+        if self._state is not _BODY:
+            self._refuse("around")
+        if self._framing is _LENGTH:
+            self._left -= size
+            if self._left < 0 or (self._left and not more):
+                self._break_off()
+        if not more:
+            self._state = _State.TRAILERS if self._trailers_follow else _COMPLETE
+        if self._framing is _NONE:
+            return None
+        if self._framing is _CHUNKED:
+            return b"%x\r\n" % size, _CHUNK_END if self._state is not _COMPLETE else _CHUNK_END + _LAST_CHUNK
+        return b"", b""
+
     def trailers(self, headers: Sequence[Header]) -> bytes:
         """The end of a body whose head announced trailers; empty where the framing cannot carry any."""
         if self._state is _COMPLETE and not self._trailers_follow:
@@ -217,8 +237,8 @@ def _chunk(data: bytes, *, last: bool) -> tuple[bytes, ...]:
     """The data as a chunk (RFC 9112 7.1), with the last chunk behind it if this is the end."""
     if not data:
         # An empty chunk would be the end of the body.
-        return (b"0\r\n\r\n",) if last else ()
-    end = b"\r\n0\r\n\r\n" if last else b"\r\n"
+        return (_LAST_CHUNK,) if last else ()
+    end = _CHUNK_END + _LAST_CHUNK if last else _CHUNK_END
     if len(data) <= _JOIN_UP_TO:
         return (b"%x\r\n%b%b" % (len(data), data, end),)
     return b"%x\r\n" % len(data), data, end
