@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint
 from asgiserve.asgi.http import BODY, COMPLETE, ResponseMessages
 from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import TICK, Reason
+from asgiserve.connection.fairness import BURST
 from asgiserve.connection.outlet import ALL
 from asgiserve.connection.over import Over
 from asgiserve.errors import ClientDisconnected, LocalProtocolError
@@ -262,7 +263,10 @@ class Response(ResponseMessages):
             self.complete()
         elif more:
             # Fairness: an application that only ever sends still lets others run.
-            await checkpoint()
+            self.connection.streak += 1
+            if self.connection.streak >= BURST:
+                self.connection.streak = 0
+                await checkpoint()
         elif self.head.http_version == "1.0":
             # Trailers were not offered, so none are waited for.
             self.state = COMPLETE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-__all__ = ["BURST", "CONNECTING", "ENDED", "OPEN", "Phase"]
+__all__ = ["CONNECTING", "ENDED", "OPEN", "Phase"]
 
 
 class Phase(enum.Enum):
@@ -20,7 +20,3 @@ class Phase(enum.Enum):
 CONNECTING: Final = Phase.CONNECTING
 OPEN: Final = Phase.OPEN
 ENDED: Final = Phase.ENDED
-
-BURST: Final = 8
-"""Fairness: frames that one WebSocket may pass on in a row without a suspension. A checkpoint for each would cost 3 µs
-on asyncio and 4 on trio, as much as reading it."""

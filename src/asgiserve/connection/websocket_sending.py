@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 from anyio.lowlevel import checkpoint
 
 from asgiserve.asgi.websocket import CLOSED, CONNECTING, DENYING, OPEN, Acceptance, Closing, WebSocketMessages
+from asgiserve.connection.fairness import BURST
 from asgiserve.connection.outlet import ALL
 from asgiserve.connection.turn import Turn
-from asgiserve.connection.websocket_phase import BURST
 from asgiserve.errors import ClientDisconnected
 from asgiserve.events import BodyChunk, ResponseHead
 
