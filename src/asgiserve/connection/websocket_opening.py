@@ -104,6 +104,8 @@ class Opening:
         return self._writer is not None and not self._held
 
     def _log(self, outcome: str) -> None:
-        head = self._head
+        head, lines = self._head, self._service.access_lines
+        if lines is not None and lines.excluded is not None and lines.excluded(head.raw_path.decode("ascii")):
+            return
         target = head.raw_path + b"?" + head.query if head.query else head.raw_path
         logs.log_websocket(self._client_name, target.decode("ascii"), outcome)

@@ -10,6 +10,7 @@ import pytest
 
 from asgiserve.config import Settings
 from asgiserve.errors import ConfigError
+from tests.support.websocket import serving_websockets
 from tests.unit.connection.applications import body, get, reply, serving_http, start
 
 if TYPE_CHECKING:
@@ -131,6 +132,20 @@ async def test_excluded_paths_have_no_line(caplog: pytest.LogCaptureFixture, for
     told = lines_of(caplog)
     assert len(told) == 2
     assert "/healthy" in told[0]
+
+
+async def test_websockets_on_excluded_paths_have_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    with caplog.at_level("INFO", "asgiserve.error"):
+        async with serving_websockets(accepting, access_log_exclude=["/live/*"]) as served:
+            for target in ("/live/a", "/other"):
+                await served.open(target)
+    told = [text for text in caplog.messages if "WebSocket" in text]
+    assert len(told) == 1
+    assert '"WebSocket /other"' in told[0]
 
 
 async def test_an_error_on_an_excluded_path_is_still_an_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
