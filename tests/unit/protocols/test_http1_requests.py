@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asgiserve.config import Limits
+from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, BodyChunk, RequestHead
 from asgiserve.protocols.http1 import Http1Codec
 from asgiserve.protocols.http1.fields import FieldLines
@@ -95,6 +96,32 @@ def test_the_last_chunk_of_a_counted_body_says_so(engine: str) -> None:
     assert codec.body_complete
     codec.next_request()
     assert codec.next_head() == PLAIN
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_chunks_that_have_come_are_one_event(engine: str) -> None:
+    codec = Http1Codec(Limits(), engine=engine)
+    codec.receive_data(
+        request(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.1", body=b"2\r\nab\r\n3\r\ncde\r\n4\r\nf")
+    )
+    codec.next_head()
+    assert codec.next_body() == BodyChunk(b"abcdef", more=True)
+    assert codec.next_body() is NEED_DATA
+    codec.receive_data(b"ghi\r\n1\r\nj\r\n0\r\n\r\n" + request())
+    assert codec.next_body() == BodyChunk(b"ghij", more=False)
+    codec.next_request()
+    assert codec.next_head() == PLAIN
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_came_before_a_bad_chunk_is_handed_out_before_the_refusal(engine: str) -> None:
+    codec = Http1Codec(Limits(), engine=engine)
+    codec.receive_data(request(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.1", body=b"2\r\nab\r\n3\r\ncdeX"))
+    codec.next_head()
+    assert codec.next_body() == BodyChunk(b"abcde", more=True)
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError, match="where its size says"):
+            codec.next_body()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

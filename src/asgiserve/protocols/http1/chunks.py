@@ -1,17 +1,19 @@
 """Chunked framing (RFC 9112 7.1), taken apart strictly: which bytes are lines, which are data, where the
 body ends.
 
-Theory of operation. h11 decodes chunked bodies, but it accepts what others read differently (a bare LF or a
-folded line among the trailers, any byte in a chunk's extensions), it bounds neither extensions nor
-trailers, and its limit for incomplete events depends on how the bytes were split. So the framing passes
-through here first, piece by piece:
+Theory of operation. The framing is taken apart piece by piece:
 
     SIZE ──"5"──► DATA ──5 bytes──► DATA_END ──CRLF──► SIZE
       └──"0"──► TRAILERS ──empty line──► END
 
-A piece is a line with its CRLF or a run of data. h11 is given exactly the pieces that passed, so that the
-two readings of the framing must agree, and no byte behind the body ever reaches it. Each refusal comes at
-the byte that makes it certain, whatever the split. Used by h11_path.py only.
+A piece is a line with its CRLF or a run of data. Each refusal comes at the byte that makes it certain, whatever the
+split.
+
+Where h11 reads the request it is given exactly the pieces that passed, so that the two readings of the framing must
+agree, and no byte behind the body ever reaches it. By itself it would not do: it accepts what others read differently
+(a bare LF or a folded line among the trailers, any byte in a chunk's extensions), it bounds neither extensions nor
+trailers, and its limit for incomplete events depends on how the bytes were split. It also costs 10 to 20 µs a chunk.
+Used by body.py.
 """
 
 from __future__ import annotations

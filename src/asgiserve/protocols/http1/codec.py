@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, BodyChunk
-from asgiserve.protocols.http1.body import CountedBody
+from asgiserve.protocols.http1.body import ChunkedBody, CountedBody
 from asgiserve.protocols.http1.buffer import WireBuffer
 from asgiserve.protocols.http1.fields import SHARED_LINES
 from asgiserve.protocols.http1.grammar import CRLF, HEAD_END
@@ -208,15 +208,15 @@ class Http1Codec:
             buffer.start = end
         if self._h11_only or verdict is not _ORDINARY:
             return self._read_by_h11(wire, head)
-        if head.content_length:
+        if head.content_length != 0:
             self._begin_body(head.content_length)
         else:
             self._state = _COMPLETE
         return head
 
-    def _begin_body(self, length: int) -> None:
+    def _begin_body(self, length: int | None) -> None:
         self._state = _BODY
-        self._body = CountedBody(length)
+        self._body = ChunkedBody(self._limits, self._field_lines) if length is None else CountedBody(length)
 
     def _skip_empty_lines(self) -> bool:
         """Skip empty lines; False if half a one is left."""

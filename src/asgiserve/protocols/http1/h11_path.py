@@ -15,7 +15,8 @@ import h11
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, BodyChunk
-from asgiserve.protocols.http1.chunks import ChunkLexer, Piece
+from asgiserve.protocols.http1.body import ChunkedBody
+from asgiserve.protocols.http1.chunks import Piece
 from asgiserve.protocols.http1.fields import is_look_alike
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from asgiserve.protocols.http1.fields import FieldLines
 
 __all__ = ["H11ChunkedBody", "H11CountedBody", "H11Request"]
+
+_KEPT = frozenset({b"host", b"transfer-encoding"})
+"""Fields whose value is the head check's: there is one of each at most."""
 
 _Event = TypeVar("_Event", bound=h11.Event)
 
@@ -40,13 +44,11 @@ class H11Request:
 
     def read_head(self, head: bytes, checked: RequestHead) -> RequestHead:
         """The checked head with the fields as h11 reads them. A host that the target has replaced stays
-        replaced."""
+        replaced, and a coding is written as the peer wrote it."""
         self.feed(head)
         request = self.expect(h11.Request)
-        host = next((value for name, value in checked.headers if name == b"host"), b"")
-        headers = [
-            (name, host if name == b"host" else value) for name, value in request.headers if not is_look_alike(name)
-        ]
+        kept = {name: value for name, value in checked.headers if name in _KEPT}
+        headers = [(name, kept.get(name, value)) for name, value in request.headers if not is_look_alike(name)]
         return replace(checked, headers=headers)
 
     def feed(self, data: bytes) -> None:
@@ -84,25 +86,19 @@ class H11CountedBody:
         return BodyChunk(data, self.left > 0)
 
 
-class H11ChunkedBody:
-    """A chunked body, through h11. Trailer fields are checked and dropped."""
+class H11ChunkedBody(ChunkedBody):
+    """A chunked body, through h11."""
 
-    __slots__ = ("_lexer", "_request")
-
-    left = None
-    """How much is to come is not known."""
+    __slots__ = ("_request",)
 
     def __init__(self, request: H11Request, limits: Limits, field_lines: FieldLines) -> None:
+        super().__init__(limits, field_lines)
         self._request = request
-        self._lexer = ChunkLexer(limits, field_lines)
 
-    def read(self, buffer: WireBuffer) -> BodyChunk | NeedData:
-        while (piece := self._lexer.next_piece(buffer)) is not None:
-            kind, wire = piece
-            self._request.feed(wire)
-            if kind is Piece.DATA:
-                return BodyChunk(bytes(self._request.expect(h11.Data).data), True)
-            if kind is Piece.LAST:
-                self._request.expect(h11.EndOfMessage)
-                return BodyChunk(b"", False)
-        return NEED_DATA
+    def check(self, kind: Piece, wire: bytes) -> None:
+        self._request.feed(wire)
+        if kind is Piece.DATA:
+            if self._request.expect(h11.Data).data != wire:
+                raise RemoteProtocolError("the request can be read in more than one way")
+        elif kind is Piece.LAST:
+            self._request.expect(h11.EndOfMessage)

@@ -42,7 +42,7 @@ _Meaning: TypeAlias = tuple[int | None, bool, bool, bytes, Verdict]
 
 # A name of this module: reading an attribute of an Enum class costs as much as finding a line.
 _ORDINARY: Final = Verdict.ORDINARY
-_ORDINARY_NAMES: Final = frozenset({b"host", b"connection", b"content-length"})
+_ORDINARY_NAMES: Final = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding"})
 _KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 """What browsers send and what HTTP/1.1 does anyway."""
 _LENGTH_NAMES: Final = (b"Content-Length: ", b"content-length: ")
