@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import websocket_client
 from certificate import certificate
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
     from scenarios import AnyScenario, Scenario
     from servers import Server
 
-__all__ = ["Cpu", "Running", "ServerError", "cores", "pinned", "running"]
+__all__ = ["Cpu", "Running", "ServerError", "cores", "free_port", "pinned", "running"]
 
 _START_SECONDS: Final = 20.0
-_STOP_SECONDS: Final = 5.0
-_DESCRIPTORS: Final = 8192
+_STOP_SECONDS: Final = 1.0
+"""What a server has to do at its end is not measured, and nobody waits for it."""
+_POLL_SECONDS: Final = 0.005
+"""Between two looks whether a server listens: what a start-up time may be too long."""
+_DESCRIPTORS: Final = 20_000
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -55,6 +58,8 @@ class Running(NamedTuple):
 
     pid: int
     port: int
+    first_answer_seconds: float
+    """From the start of the process to the end of its first answer."""
 
     def cpu(self) -> Cpu:
         """What the process tree has taken so far."""
@@ -101,27 +106,19 @@ def pinned(core: int | None) -> Iterator[None]:
 def running(server: Server, scenario: AnyScenario, core: int | None) -> Iterator[Running]:
     """Start the server for that scenario, on a free port. Raises ServerError; ends it in any case."""
     _allow_descriptors()
-    port = _free_port()
+    port = free_port()
     pair = _certificate() if scenario.tls else None
-    command = server.command(scenario.app, port, access_log=scenario.access_log, tls=pair)
+    command = server.command(scenario, port, pair)
     with tempfile.TemporaryFile() as complaints:
-        with pinned(core):
-            process = subprocess.Popen(
-                command,
-                stdout=subprocess.DEVNULL,
-                # Some servers write their access log here, where a real file would cost them more.
-                stderr=subprocess.DEVNULL if scenario.access_log else complaints,
-                stdin=subprocess.DEVNULL,
-                env=server.environment(),
-                start_new_session=True,
-            )
+        began = time.monotonic()
+        process = _started(server, command, scenario, core, complaints)
         try:
             _await_port(process, port)
             if isinstance(scenario, WebSocketScenario):
                 _check_websocket(scenario, port)
             else:
                 _check(scenario, port)
-            yield Running(process.pid, port)
+            yield Running(process.pid, port, time.monotonic() - began)
         except ServerError as error:
             complaints.seek(0)
             said = complaints.read().decode("utf-8", "replace").strip().splitlines()
@@ -130,14 +127,32 @@ def running(server: Server, scenario: AnyScenario, core: int | None) -> Iterator
             _end(process)
 
 
+def _started(
+    server: Server, command: list[str], scenario: AnyScenario, core: int | None, complaints: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        with pinned(core):
+            return subprocess.Popen(
+                command,
+                stdout=subprocess.DEVNULL,
+                # Some servers write their access log here, where a real file would cost them more.
+                stderr=subprocess.DEVNULL if scenario.access_log else complaints,
+                stdin=subprocess.DEVNULL,
+                env=server.environment(),
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise ServerError(f"did not start: {error}") from None
+
+
 def _allow_descriptors() -> None:
-    """Raise the soft limit, for the server and the load: 1024 is not enough for a thousand connections."""
+    """Raise the soft limit, for the server and the load: 1024 is not enough for ten thousand connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -152,7 +167,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.05)
+            time.sleep(_POLL_SECONDS)
         else:
             return
     raise ServerError(f"did not listen within {_START_SECONDS:g} s")
@@ -178,7 +193,9 @@ def _check(scenario: Scenario, port: int) -> None:
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request(scenario.method, "/", scenario.body or None, dict(scenario.fields))
+        # An iterable is sent in chunks.
+        body = iter([scenario.body]) if scenario.chunk else scenario.body or None
+        connection.request(scenario.method, scenario.target, body, dict(scenario.fields))
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:

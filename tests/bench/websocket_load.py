@@ -63,7 +63,13 @@ class Clients:
         if self._awaited:
             self._errors["unanswered"] += self._awaited
         took = time.perf_counter() - began
-        return {"requests": self._count, "seconds": took, "p99_ms": self._p99() * 1e3, "errors": dict(self._errors)}
+        return {
+            "requests": self._count,
+            "seconds": took,
+            "p50_ms": self._delay(50) * 1e3,
+            "p99_ms": self._delay(99) * 1e3,
+            "errors": dict(self._errors),
+        }
 
     def _send(self, number: int, now: float) -> None:
         self._awaited += len(self._connections) if self._broadcast else 1
@@ -109,9 +115,9 @@ class Clients:
             self._poll.unregister(number)
         return whole
 
-    def _p99(self) -> float:
+    def _delay(self, percentile: int) -> float:
         ordered = sorted(self._delays)
-        return ordered[len(ordered) * 99 // 100] if ordered else 0.0
+        return ordered[len(ordered) * percentile // 100] if ordered else 0.0
 
 
 def main() -> None:
