@@ -48,12 +48,12 @@ class ChunkedBody:
 
     def __init__(self, limits: Limits, field_lines: FieldLines) -> None:
         self._lexer = ChunkLexer(limits, field_lines)
-        self._error: RemoteProtocolError | None = None
-        """What is wrong behind the data that was handed out last."""
+        self._error: tuple[str, int] | None = None
+        """Text and status of what is wrong behind the data that was handed out last."""
 
     def read(self, buffer: WireBuffer) -> BodyChunk | NeedData:
         if self._error is not None:
-            raise self._error
+            raise RemoteProtocolError(self._error[0], status=self._error[1])
         data: list[bytes] = []
         try:
             while (piece := self._lexer.next_piece(buffer)) is not None:
@@ -66,7 +66,7 @@ class ChunkedBody:
         except RemoteProtocolError as error:
             if not data:
                 raise
-            self._error = error
+            self._error = str(error), error.status
         return BodyChunk(b"".join(data), True) if data else NEED_DATA
 
     def check(self, kind: Piece, wire: bytes) -> None:

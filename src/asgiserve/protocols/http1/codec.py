@@ -83,7 +83,8 @@ class Http1Codec:
         self._empty_lines = 0
         self._state = _HEAD
         self._body: _Body | None = None
-        self._error: RemoteProtocolError | None = None
+        self._error: tuple[str, int] | None = None
+        """Text and status of the refusal. Not the error itself: its traceback holds us, and what we are part of."""
 
     def receive_data(self, data: bytes) -> None:
         """Add bytes from the peer. Linear in their number, however they are split; nothing is parsed here."""
@@ -244,11 +245,10 @@ class Http1Codec:
     def _poison(self, error: RemoteProtocolError) -> None:
         self._state = _State.POISONED
         self._body = None
-        self._error = error
+        self._error = str(error), error.status
         self._buffer.clear()
 
     def _refuse_turn(self, wanted: str) -> NoReturn:
         if self._error is not None:
-            # A new one each time: an error that is raised twice collects the tracebacks of both.
-            raise RemoteProtocolError(str(self._error), status=self._error.status)
+            raise RemoteProtocolError(self._error[0], status=self._error[1])
         raise RuntimeError(f"next_{wanted}() in state {self._state.name}")
