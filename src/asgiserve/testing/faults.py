@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import math
+import sys
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -95,8 +96,10 @@ class _FaultyStream(MemoryStream):
 
     # --- what was sent ---
 
-    def _held(self) -> int:
-        return len(self._unread) + self._bytes_on_the_way
+    def _room_for(self, capacity: int) -> int:
+        if self._until_cut < 0:
+            return sys.maxsize  # what is lost fills nothing
+        return capacity - len(self._unread) - self._bytes_on_the_way
 
     def _arrive(self, data: memoryview) -> None:
         if self._receiving is CLOSED or self._until_cut < 0:

@@ -125,16 +125,16 @@ class MemoryStream(Stream):
     def _deliver(self, item: memoryview) -> memoryview:
         """Give the peer what fits, and return the rest."""
         peer = self._peer
-        fits = self._capacity - peer._held()
-        if item and fits:
+        while item and (fits := peer._room_for(self._capacity)):
             peer._arrive(item[:fits])
-        return item[fits:]
+            item = item[fits:]
+        return item
 
     # --- what happens on the way here; `faults.py` has another idea of it ---
 
-    def _held(self) -> int:
-        """How many bytes are here, or on their way."""
-        return len(self._unread)
+    def _room_for(self, capacity: int) -> int:
+        """How many bytes more the peer may send before it has to wait."""
+        return capacity - len(self._unread)
 
     def _arrive(self, data: memoryview) -> None:
         """The peer has sent this."""

@@ -126,6 +126,14 @@ async def test_an_end_comes_after_so_many_bytes_and_the_other_direction_goes_on(
     assert await client.receive() == b"still"
 
 
+async def test_what_is_lost_behind_an_end_keeps_no_sender_waiting_however_much_it_is() -> None:
+    server, client = memory_stream_pair(100, to_server=Faults(end_after=1))
+    with anyio.fail_after(1):
+        await client.send(b"x" * 1000)
+        await client.send(b"x" * 1000)
+    assert await server.receive() == b"x"
+
+
 async def test_faults_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ValueError, match="piece"):
         Faults(piece=0)
