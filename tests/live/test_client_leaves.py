@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
+from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 
 from asgiserve.types import Receive, Scope, Send
@@ -42,6 +43,9 @@ def app(request: pytest.FixtureRequest) -> FastAPI:
         made.add_middleware(BaseHTTPMiddleware, dispatch=passed_on)
     return made
 
+
+TICK = 0.25
+"""Seconds: how often the server asks whether a client is there, if it is to cancel handlers."""
 
 LOOKING = 3.0
 """Seconds for which a handler asks whether its client is there."""
@@ -169,6 +173,60 @@ def test_a_streaming_generator_ends(live_server: LiveServers, app: FastAPI, how:
     leave(client, how)
 
     assert ended.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_with_the_setting_a_handler_is_cancelled(live_server: LiveServers, app: FastAPI, how: str) -> None:
+    waiting, cancelled = threading.Event(), threading.Event()
+
+    @app.get("/")
+    async def handler() -> None:
+        waiting.set()
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            cancelled.set()
+            raise
+
+    client = RawClient(live_server(app, cancel_on_disconnect=True).port)
+    client.send(request())
+    assert waiting.wait(PATIENCE)
+    assert not cancelled.wait(2 * TICK)
+    leave(client, how)
+
+    assert cancelled.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("how", LEAVING)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_with_the_setting_a_background_task_is_not_cancelled(
+    live_server: LiveServers, app: FastAPI, streaming: bool, how: str
+) -> None:
+    """Behind a response that the client has read, and behind a stream that it has left in the middle."""
+    busy, done = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        busy.set()
+        await anyio.sleep(3 * TICK)
+        done.set()
+
+    async def produce() -> AsyncIterator[bytes]:
+        yield b"first"
+        if streaming:
+            busy.set()
+            await anyio.sleep_forever()
+
+    @app.get("/")
+    async def handler() -> StreamingResponse:
+        return StreamingResponse(produce(), background=BackgroundTask(work))
+
+    client = RawClient(live_server(app, cancel_on_disconnect=True).port)
+    client.send(request())
+    client.read_until(b"first\r\n")
+    assert busy.wait(PATIENCE)
+    leave(client, how)
+
+    assert done.wait(PATIENCE)
 
 
 class Endless:

@@ -127,6 +127,16 @@ class Exchange(Response):
         """The path as received, for log lines."""
         return self.head.raw_path.decode("ascii")
 
+    @property
+    def told(self) -> bool:
+        """The application has been given an `http.disconnect`."""
+        return self._disconnects > 0
+
+    def age(self) -> float | None:
+        """Known where it is needed for the access log."""
+        service = self.connection.service
+        return service.stopwatch() - self.started_at if service.access_log else None
+
     # --- the request's side ---
 
     async def _receive_body(self) -> Message:
@@ -140,6 +150,7 @@ class Exchange(Response):
             # it takes nothing of the body. Asked for by the deadline: a checkpoint would ask it again.
             if anyio.current_effective_deadline() == -math.inf:
                 if connection.stream.peer_closed():
+                    self._disconnects += 1
                     return {"type": "http.disconnect"}
                 await checkpoint_if_cancelled()
             turn.taken = True

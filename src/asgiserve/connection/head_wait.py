@@ -72,7 +72,9 @@ class HeadWait:
     def head_begun(self) -> None:
         """Wait for the rest of a head. The deadline is absolute: a byte a second must not keep it open."""
         self.phase = HEAD
-        self._deadlines.arm(_NO_HEAD, self._service.clock() + self._service.timeouts.head)
+        timeouts = self._service.timeouts
+        limit = min(timeouts.head, timeouts.linger) if self._service.draining else timeouts.head
+        self._deadlines.arm(_NO_HEAD, self._service.clock() + limit)
 
     def end(self) -> None:
         """A head is here, or nothing more is waited for."""

@@ -304,6 +304,56 @@ async def test_a_background_task_is_not_cancelled_by_the_disconnect() -> None:
         assert finished
 
 
+@pytest.mark.parametrize("wire", [get(), post(b"", length=5)], ids=["no body", "body unread"])
+@pytest.mark.parametrize("way", ["asks", "listens"])
+async def test_who_has_been_told_of_the_disconnect_is_not_cancelled(wire: bytes, way: str) -> None:
+    """Starlette runs the background task of a stream whose client has left: what it is told, it deals with."""
+    ends: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive() if way == "listens" else {}
+        while message.get("type") != "http.disconnect":
+            with anyio.CancelScope() as asking:
+                if way == "asks":  # as Starlette's is_disconnected() does
+                    asking.cancel()
+                message = await receive()
+            await anyio.sleep(0.01)
+        await anyio.sleep(10)
+        ends.append("tidied up")
+
+    async with serving_http(app, cancel_on_disconnect=True) as served:
+        client = served.connect()
+        await client.send(wire)
+        await anyio.sleep(1.1)
+        await client.stream.send_eof()
+        await anyio.sleep(20)
+    assert ends == ["tidied up"]
+
+
+async def test_who_has_been_told_of_the_stop_is_cancelled_when_the_peer_leaves() -> None:
+    cancelled: list[float] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await receive()
+        try:
+            await anyio.sleep(10)
+        finally:
+            cancelled.append(anyio.current_time())
+
+    async with serving_http(app, cancel_on_disconnect=True, timeout_shutdown_notice=1) as served:
+        client = served.connect()
+        await client.send(get())
+        await anyio.sleep(0.1)
+        served.server.stop()
+        await anyio.sleep(2)
+        client.stream.abort()
+        left = anyio.current_time()
+        await anyio.sleep(1)
+        assert cancelled
+        assert cancelled[0] - left <= 0.25 + 1e-6
+
+
 async def test_without_the_setting_nobody_is_cancelled() -> None:
     finished = False
 
