@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import anyio.to_thread
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -132,15 +130,6 @@ async def swallows_cancellation(scope: Scope, receive: Receive, send: Send) -> N
             await anyio.sleep_forever()
         except anyio.get_cancelled_exc_class():
             pass
-
-
-async def waits_for_a_thread(scope: Scope, receive: Receive, send: Send) -> None:
-    """Waits for a thread that waits for ever: neither of them can be cancelled."""
-    if scope["type"] == "lifespan":
-        await lifespan(receive, send)
-        return
-    say("request: entered")
-    await anyio.to_thread.run_sync(threading.Event().wait)
 
 
 async def fails_to_stop(scope: Scope, receive: Receive, send: Send) -> None:

@@ -108,8 +108,9 @@ def test_no_new_connection_is_accepted_while_stopping(live_server: LiveServers) 
         client.send(request("/", "Content-Length: 1", method="POST"))
         server.stderr.wait_for("request: entered")
         server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
 
-        # Until the listener is closed the kernel still accepts; the running request keeps the server alive.
+        # A moment later the listener is closed; the running request keeps the server alive.
         with pytest.raises(ConnectionError):
             connect_until_refused(server.port)
         client.send(b"b")

@@ -2,6 +2,7 @@
 
 A graceful stop is an event, a hard one is a cancellation. The phases of the first, counted from the stop:
 
+    before           with a delay: everything is served as ever, and every response says `Connection: close`
     at once          nothing new is accepted; idle connections close, the others after the linger;
                      every response says `Connection: close`
     notice           each running application is told `http.disconnect`
@@ -16,18 +17,21 @@ from __future__ import annotations
 
 import enum
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from asgiserve import logs
+from asgiserve.connection.deadlines import TICK
+from asgiserve.connection.overview import lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from asgiserve.config import Timeouts
-    from asgiserve.connection.service import Service
+    from asgiserve.connection.service import Running, Service
     from asgiserve.server.lifespan import Lifespan
 
 __all__ = ["ServerState", "Stopping"]
@@ -35,12 +39,24 @@ __all__ = ["ServerState", "Stopping"]
 _NOTICE_SHARE: Final = 0.4
 """Of the grace period: applications that listen for a disconnect need the rest of it to end."""
 
-_CANCELLED_SECONDS: Final = 0.75
+_CANCELLED_SECONDS: Final = 0.5
 """How long cancelled applications get to end before the lifespan goes without them."""
+
+_HEADWAY_SECONDS: Final = 0.25
+"""How often something has to end behind that, so that nothing counts as stuck: thousands of connections that are
+cancelled at once take seconds."""
 
 _SLACK_SECONDS: Final = 0.25
 """How long a lifespan that was cancelled at its limit gets to end. With the above: the one second that a stop
 may take beyond the grace period and the lifespan's limit."""
+
+_NAMED: Final = 5
+"""How many different requests are named that have to be cancelled; the access log has them all."""
+
+_ADVICE: Final = (
+    "It would end if it let the cancellation pass. One that waits for a thread ends with what the thread does:"
+    " give that a limit, or abandon the thread."
+)
 
 _REMINDER_SECONDS: Final = 5.0
 """How often it is said what an embedded server still waits for."""
@@ -51,6 +67,8 @@ class ServerState(enum.Enum):
 
     STARTING = "starting"
     SERVING = "serving"
+    DRAINING = "draining"
+    """Asked to stop, and serving on for the delay."""
     STOPPING = "stopping"
     STOPPED = "stopped"
 
@@ -86,18 +104,50 @@ class Stopping:
         self.connections = anyio.CancelScope()
         """The scope of the connections group, the accept loops included."""
         self._requested = anyio.Event()
+        self._delay = math.inf
+        """Seconds between the request to stop and the stop; who asks says how many."""
+        self._aborted = False
+        """Somebody could not wait for the end of the grace period."""
         self._began: float | None = None
         """When the stop began, on the loop's clock."""
         self._hurried = anyio.Event()
         """The pace has changed."""
         self._connections_done = anyio.Event()
-        self.state = ServerState.STARTING
+        self._state = ServerState.STARTING
+        self._since = service.clock()
+
+    @property
+    def state(self) -> ServerState:
+        return self._state
+
+    @state.setter
+    def state(self, state: ServerState) -> None:
+        if state is not self._state:
+            self._state = state
+            self._since = self._service.clock()
+
+    def doing(self, now: float) -> str:
+        """For people: the state, for how long, and what comes next."""
+        text = f"{self.state.value} for {lasting(now - self._since)}"
+        if self.state is ServerState.DRAINING:
+            return f"{text}; the stop begins in {lasting(self._since + self._delay - now)} (shutdown_delay)"
+        if self.state is not ServerState.STOPPING or self._began is None:
+            return text
+        left = self._began + self._pace.grace - now
+        if self._connections_done.is_set():
+            return f"{text}; all connections have ended"
+        if left <= 0:
+            return f"{text}; what runs has been cancelled"
+        return text if left == math.inf else f"{text}; what still runs in {lasting(left)} is cancelled"
 
     # --- what asks for a stop; none of it waits ---
 
-    def stop(self) -> None:
-        """Stop gracefully. Idempotent."""
+    def stop(self, delay: float | None = None) -> None:
+        """Stop gracefully, after serving on for `delay` seconds; None is the setting `shutdown_delay`. Idempotent,
+        but for a delay that is shorter than the one that runs."""
+        self._delay = min(self._delay, self._timeouts.shutdown_delay if delay is None else delay)
         self._requested.set()
+        self._hurried.set()
 
     def stop_quickly(self, grace: float) -> None:
         """Stop gracefully while somebody waits for it: the notice comes at once, and grace is short.
@@ -106,12 +156,15 @@ class Stopping:
         """
         elapsed = 0.0 if self._began is None else self._service.clock() - self._began
         self._pace = Pace(notice=0.0, grace=min(elapsed + grace, self._pace.grace))
+        self._delay = 0.0
         self._requested.set()
         self._hurried.set()
 
     def abort(self) -> None:
         """Cancel what runs, now. The lifespan still shuts down."""
+        self._aborted = True
         self._pace = Pace(notice=0.0, grace=0.0)
+        self._delay = 0.0
         self._requested.set()
         self._hurried.set()
 
@@ -125,14 +178,24 @@ class Stopping:
         """Wait for the stop and see it through, also when `serve()` itself is cancelled."""
         try:
             await self._until_requested()
+            await self._serve_on()
             await self._stop_gracefully()
         finally:
             self.state = ServerState.STOPPING
             await _wait_shielded(self._connections_done, _CANCELLED_SECONDS)
             self._lifespan.begin_shutdown(self._timeouts.lifespan_shutdown)
             await _wait_shielded(self._lifespan.ended, self._timeouts.lifespan_shutdown + _SLACK_SECONDS)
+            await self._let_end()
             if not (self._connections_done.is_set() and self._lifespan.ended.is_set()):
                 await self._outwait()
+
+    async def _let_end(self) -> None:
+        """Wait while there is headway, for as long as the lifespan might have taken."""
+        until = self._service.clock() + self._timeouts.lifespan_shutdown
+        before, left = math.inf, self._service.tasks
+        while not self._connections_done.is_set() and left < before and self._service.clock() < until:
+            await _wait_shielded(self._connections_done, _HEADWAY_SECONDS)
+            before, left = left, self._service.tasks
 
     async def _until_requested(self) -> None:
         async with anyio.create_task_group() as group:
@@ -144,7 +207,22 @@ class Stopping:
         """A lifespan that fails while serving takes the server with it: what it held open is gone."""
         await self._lifespan.ended.wait()
         if self._lifespan.error is not None:
+            self._delay = 0.0
             self._requested.set()
+            self._hurried.set()
+
+    async def _serve_on(self) -> None:
+        """The delay: whoever sends us connections is to notice, and to go elsewhere."""
+        began = self._service.clock()
+        if self._delay <= 0 or self.state is not ServerState.SERVING:
+            return
+        self.state = ServerState.DRAINING
+        self._service.drain()
+        logs.log_info(f"Serving on for {self._delay:g} s while load balancers take notice (shutdown_delay).")
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch_lifespan)
+            await self._wait_until(lambda: began + self._delay)
+            group.cancel_scope.cancel()
 
     async def _stop_gracefully(self) -> None:
         service, now = self._service, self._service.clock()
@@ -152,11 +230,12 @@ class Stopping:
         self.state = ServerState.STOPPING
         self.accepting.cancel()
         service.draining = True
+        service.drain()
         for handshake in service.handshakes:
             handshake.deadline = min(handshake.deadline, now + self._timeouts.linger)
-        for connection in list(service.connections):
-            connection.drain(now)
-        if self._pace.grace > 0:
+        if self._pace.grace > 0:  # without it they are cancelled at once, and told nothing else before
+            for connection in list(service.connections):
+                connection.drain(now)
             self._say_what_is_awaited()
             await self._grace(now)
         if not self._connections_done.is_set():
@@ -165,10 +244,19 @@ class Stopping:
     async def _grace(self, began: float) -> None:
         """Wait for the connections, until the grace period ends; give the notice on the way."""
         await self._wait_until(lambda: began + self._pace.notice)
-        if not self._connections_done.is_set():
+        self._notify()
+        # A notice that comes at once is older than the last requests, those of the linger.
+        linger = self._timeouts.linger + TICK
+        if linger < self._pace.grace:
+            await self._wait_until(lambda: began + min(linger, self._pace.grace))
+            self._notify()
+        await self._wait_until(lambda: began + self._pace.grace)
+
+    def _notify(self) -> None:
+        # Who is about to be cancelled is told nothing else: what it would see first is the backend's affair.
+        if self._pace.grace > 0:
             for connection in list(self._service.connections):
                 connection.notify()
-            await self._wait_until(lambda: began + self._pace.grace)
 
     async def _wait_until(self, moment: Callable[[], float]) -> None:
         """Wait until the connections are done or the moment has come; a change of pace brings it nearer."""
@@ -180,9 +268,10 @@ class Stopping:
                         group.start_soon(_cancel_after, event, group.cancel_scope)
 
     def _cancel_connections(self) -> None:
-        left = self._service.tasks
-        if left:
-            logs.log_warning(f"Cancelling {_counted(left)}: the grace period is over.")
+        running = self._service.running()
+        if running:
+            why = "Cancelling" if self._aborted else "The grace period is over, cancelling"
+            logs.log_warning(f"{why} {_named(running)}.")
         self.connections.cancel()
 
     def _say_what_is_awaited(self) -> None:
@@ -197,10 +286,14 @@ class Stopping:
 
     async def _outwait(self) -> None:
         """Something goes on although it was cancelled. Nothing can end it but the end of the process."""
+        advised = False
         while not (self._connections_done.is_set() and self._lifespan.ended.is_set()):
             self._service.log_unstoppable()
             if not self._lifespan.ended.is_set():
                 logs.log_error("The application's lifespan goes on although it was cancelled.")
+            if not advised:
+                advised = True
+                logs.log_error(_ADVICE)
             if self._unstoppable is not None:
                 self._unstoppable()
             left = self._lifespan.ended if self._connections_done.is_set() else self._connections_done
@@ -214,6 +307,15 @@ async def _wait_shielded(event: anyio.Event, seconds: float) -> None:
     """Wait for it although we are cancelled, but not for long."""
     with anyio.CancelScope(deadline=anyio.current_time() + seconds, shield=True):
         await event.wait()
+
+
+def _named(running: Sequence[Running]) -> str:
+    """Requests as text: those that there are most of."""
+    counts = Counter(f"{logs.printable(one.head.method)} {logs.printable(one.path)}" for one in running)
+    shown = counts.most_common(_NAMED)
+    rest = len(running) - sum(count for _, count in shown)
+    names = [name if count == 1 else f"{name} ({count} times)" for name, count in shown]
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -81,6 +81,26 @@ async def test_what_the_end_of_the_grace_period_cuts_has_its_access_line(
     assert lines == [("/cut", 200 if sends == "a head" else 503)]
 
 
+@pytest.mark.parametrize("task_per_request", [False, True])
+async def test_what_the_end_of_the_grace_period_cuts_has_its_access_line_also_when_the_peer_has_left_unnoticed(
+    task_per_request: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(1000)
+
+    async with serving_http(app, timeout_graceful_shutdown=5, task_per_request=task_per_request) as served:
+        client = served.connect()
+        await client.send(get("/cut"))
+        await anyio.sleep(1)
+        client.stream.abort()
+        served.server.stop()
+        await anyio.sleep(10)
+        lines = [(line[2], line[4]) for line in access_lines(caplog)]
+    assert lines == [("/cut", 499)]
+
+
 async def test_a_peer_that_leaves_after_the_notice_is_told_apart_from_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -1,0 +1,104 @@
+"""The end of the process within a bound that does not depend on the event loop.
+
+A stop runs on the loop, so it needs one that turns; and when the loop is done, Python waits for threads before it lets
+the process end. An application that blocks the loop, or leaves a thread behind that goes on, would keep the process for
+ever. So a thread of our own watches the clock from the first signal on, says what keeps the process, and ends it.
+
+Used by `signals.py`, and by nobody who is a guest in another program.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from asgiserve import logs
+from asgiserve.backend import run_ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+__all__ = ["LastResort", "leave"]
+
+_LOOK_SECONDS: Final = 0.1
+"""How often the clock is looked at, once there is something to wait for: another signal may shorten the wait."""
+
+_LAST_WORD_SECONDS: Final = 1.0
+"""How long the last lines may take: whoever keeps the process may hold a lock of the logs, or stderr be full."""
+
+_FRAMES: Final = 12
+"""How many calls of a stack are shown, the last ones: the application's are among them, and not all of the loop's."""
+
+
+class LastResort:
+    """Ends this process when it does not end by itself. Made and started inside the running loop."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        """`release` removes the files that the process has made. It is called beside the event loop."""
+        self._release = release
+        self.code = 1
+        """The exit code that it leaves with."""
+        self.served = False
+        """The server has ended; what is left is the end of the loop and of the process."""
+        self._until = math.inf
+        self._asleep = threading.Lock()
+        """Held until there is something to wait for. Unlike an event's, its release may happen in a signal handler."""
+        self._run_ended = run_ended()
+
+    def start(self) -> None:
+        self._asleep.acquire()
+        threading.Thread(target=self._watch, name="asgiserve's last resort", daemon=True).start()
+
+    def end_within(self, seconds: float) -> None:
+        """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""
+        self._until = min(self._until, time.monotonic() + seconds)
+        try:
+            self._asleep.release()
+        except RuntimeError:
+            pass  # it watches already
+
+    def _watch(self) -> None:
+        self._asleep.acquire()
+        while time.monotonic() < self._until:
+            time.sleep(_LOOK_SECONDS)
+        if self._run_ended() and threading.main_thread().is_alive():
+            return  # this is not the end of the process: a program has called the command line, and goes on
+        last_word = threading.Thread(target=self._say_what_is_left, daemon=True)
+        last_word.start()
+        last_word.join(_LAST_WORD_SECONDS)
+        self._release()
+        os._exit(self.code)
+
+    def _say_what_is_left(self) -> None:
+        main, frames = threading.main_thread(), sys._current_frames()
+        if not self.served:
+            logs.log_error(
+                "The stop has come to no end, and the event loop is here. What blocks it belongs into a thread"
+                f" (anyio.to_thread.run_sync).\n{_stack(frames.get(main.ident or 0))}"
+            )
+        else:
+            for thread in threading.enumerate():
+                if thread is not main and not thread.daemon:
+                    where = _stack(frames.get(thread.ident or 0))
+                    logs.log_error(f"The thread {thread.name!r} goes on after the server's end:\n{where}")
+        logs.log_error("Leaving without waiting for it.")
+        logging.shutdown()
+
+
+def leave(release: Callable[[], None]) -> None:
+    """Applications run on although they were cancelled: leave without them, so that the stop has an end."""
+    release()
+    logs.log_error("Leaving without what goes on although it was cancelled.")
+    logging.shutdown()
+    os._exit(1)
+
+
+def _stack(frame: FrameType | None) -> str:
+    return "".join(traceback.format_stack(frame, limit=_FRAMES)).rstrip("\n")
