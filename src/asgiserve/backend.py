@@ -10,7 +10,7 @@ import asyncio
 import importlib.util
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import trio
@@ -22,7 +22,22 @@ if TYPE_CHECKING:
 
     from asgiserve.config import Launch
 
-__all__ = ["HostTask", "clock", "current_backend", "host_task", "ki_protected", "run_options", "stopwatch"]
+__all__ = [
+    "LIBRARIES",
+    "HostTask",
+    "LoopEnd",
+    "clock",
+    "current_backend",
+    "host_task",
+    "ki_protected",
+    "loop_name",
+    "run_ended",
+    "run_options",
+    "stopwatch",
+]
+
+LIBRARIES: Final = frozenset({"anyio", "asyncio", "trio"})
+"""The packages of the event loops, and of what makes them alike."""
 
 ki_protected = trio.lowlevel.enable_ki_protection
 """On trio, Ctrl+C in an embedding program must reach its main task, never one of ours or an application.
@@ -32,6 +47,14 @@ asyncio delivers it to the main task anyway, and there this changes nothing."""
 def current_backend() -> str:
     """The library whose event loop is running here: "asyncio" or "trio"."""
     return "trio" if trio.lowlevel.in_trio_run() else "asyncio"
+
+
+def loop_name() -> str:
+    """For people: "trio", "asyncio", or "asyncio with uvloop"."""
+    if trio.lowlevel.in_trio_run():
+        return "trio"
+    library = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    return f"asyncio with {library}" if library == "uvloop" else "asyncio"
 
 
 def clock() -> Callable[[], float]:
@@ -49,6 +72,26 @@ def stopwatch() -> Callable[[], float]:
     if not trio.lowlevel.in_trio_run() and not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
         return time.perf_counter
     return clock()
+
+
+def run_ended() -> Callable[[], bool]:
+    """What tells, in any thread, whether the loop that is running here has ended and left nothing to wait for."""
+    if not trio.lowlevel.in_trio_run():
+        return asyncio.get_running_loop().is_closed
+    token = trio.lowlevel.current_trio_token()
+
+    def ended() -> bool:
+        try:
+            token.run_sync_soon(_nothing)
+        except trio.RunFinishedError:
+            return True
+        return False
+
+    return ended
+
+
+def _nothing() -> None:
+    """What trio is asked to run, to see whether it runs anything."""
 
 
 class HostTask(ABC):
@@ -112,6 +155,37 @@ class _TrioTask(HostTask):
 
     async def absorb_cancellation(self) -> None:
         raise AssertionError("nothing can cancel a trio task but its scopes")
+
+
+class LoopEnd:
+    """Whether the event loop is cancelling all of its tasks, because it ends.
+
+    asyncio.run() and its like do that when their own coroutine has returned, and when SystemExit or KeyboardInterrupt
+    has come out of any task, which stops the loop. To each task it looks as if its application had cancelled it.
+    So one task only waits: nobody has a reason to cancel it alone. trio has no such end: whoever starts a task waits
+    for it.
+    """
+
+    __slots__ = ("_cancelling",)
+
+    def __init__(self) -> None:
+        self._cancelling: Callable[[], int] = int
+
+    def has_come(self) -> bool:
+        """All tasks are cancelled at once: true before any of them learns of it."""
+        return self._cancelling() > 0
+
+    async def watch(self, tell: Callable[[str, BaseException], None]) -> None:
+        """Wait until cancelled; tell what has stopped the loop, if that is why."""
+        self._cancelling = host_task().cancelling
+        try:
+            await anyio.Event().wait()
+        except anyio.get_cancelled_exc_class() as error:
+            # A runner cancels its loop's tasks while it handles what has stopped the loop.
+            cause = error.__context__
+            if isinstance(cause, (SystemExit, KeyboardInterrupt)):
+                tell(f"{type(cause).__name__} came out of a task of the event loop, which stops it.", cause)
+            raise
 
 
 def run_options(launch: Launch) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.applications import report
-from tests.live.raw import RawClient, connected
+from tests.live.raw import RawClient, connected, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,19 @@ def test_it_survives_running_out_of_descriptors(live_server: LiveServers) -> Non
     with RawClient(server.port) as client:
         assert client.get().status == 200
     assert server.stderr.text.count("Cannot accept connections") == 1
+
+
+def test_clients_that_found_no_descriptor_left_are_answered_when_there_are_some(live_server: LiveServers) -> None:
+    limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"]
+    server = live_server(REPORT, wrapper=limited)
+
+    with ExitStack() as stack:
+        clients = connected(stack, server.port, 60)
+        for client in clients:
+            client.send(request("/", "Connection: close"))
+        server.stderr.wait_for("Cannot accept connections")
+        for client in clients:
+            assert client.answer().status == 200
 
 
 def test_connections_that_are_reset_at_once_leave_no_trace(live_server: LiveServers) -> None:

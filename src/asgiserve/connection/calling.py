@@ -18,15 +18,23 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from contextvars import Context
 
     from asgiserve.backend import HostTask
     from asgiserve.types import ASGIApplication, Message, Scope
 
-__all__ = ["call_app"]
+__all__ = ["TaskClosed", "call_app"]
 
 _RETURNED: Final = object()
+
+
+class TaskClosed(BaseException):
+    """All coroutines of the task are being closed, ours too: none of them can wait for anything any more.
+
+    That is what Python makes of a GeneratorExit that is thrown into a coroutine, and asyncio throws into a task
+    whatever the future that it awaits has raised.
+    """
 
 
 class _Called(Protocol):
@@ -59,6 +67,9 @@ def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTa
             value = error = None
             try:
                 value = yield yielded
+            except GeneratorExit:
+                exchange.stepping = True
+                raise _closed(run, coroutine) from None
             except BaseException as caught:
                 error = caught
             exchange.stepping = True
@@ -79,6 +90,16 @@ def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTa
     finally:
         exchange.stepping = False
         exchange.coroutine = None
+
+
+def _closed(run: Callable[..., Any], coroutine: Any) -> TaskClosed:
+    """The application's coroutine is closed with its task. What it raises meanwhile is told as the cause."""
+    closed = TaskClosed("the task is closed: something that the application awaited has raised GeneratorExit")
+    try:
+        run(coroutine.close)
+    except BaseException as error:
+        closed.__cause__ = error
+    return closed
 
 
 async def _awaiting(awaitable: Any) -> None:

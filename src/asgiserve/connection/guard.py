@@ -13,6 +13,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.backend import ki_protected
+from asgiserve.connection.calling import TaskClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,6 +29,8 @@ async def guarded(body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> 
             group.start_soon(body, *args)
     except BaseExceptionGroup as errors:
         ours, foreign = errors.split(anyio.get_cancelled_exc_class())
+        if foreign is not None:
+            foreign = foreign.split(TaskClosed)[1]  # it has been logged as the application's error that it is
         if foreign is not None:
             logs.log_internal_error("a connection", foreign)
         if ours is not None and anyio.current_effective_deadline() == float("-inf"):

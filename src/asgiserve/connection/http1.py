@@ -29,6 +29,7 @@ from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import Deadlines, Reason
+from asgiserve.connection.fairness import BURST
 from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
 from asgiserve.connection.inlet import Inlet
 from asgiserve.connection.origin import origin_of_connection
@@ -86,6 +87,7 @@ class Http1Connection:
         "origin",
         "outlet",
         "service",
+        "streak",
         "stream",
     )
 
@@ -105,6 +107,9 @@ class Http1Connection:
         self._last = False
         """Whatever is answered next is the last."""
         self._leader: HostTask | None = None
+        self.streak = 0
+        """Requests that were here already, and parts of bodies that had to wait for nobody, since the last checkpoint
+        for the sake of others."""
 
     # --- the leading task ---
 
@@ -125,6 +130,7 @@ class Http1Connection:
                         head = await self._next_head()
                         if head is None:
                             break
+                        service.requests += 1
                         if head.upgrade == b"websocket" and service.websockets.ws == "auto":
                             self._leader = None  # the stream is the WebSocket's from here on
                             await serve_websocket(self, head, host)
@@ -147,8 +153,14 @@ class Http1Connection:
         finally:
             if self._leader is host:
                 # Closed by now, or cancelled: the descriptor must not outlive the task that owns it.
-                self.stream.abort()
-                service.release(self)
+                try:
+                    if self.outlet.broken or not (self.exchange is None or self.exchange.completed):
+                        self.stream.abort()
+                    else:
+                        await self.stream.aclose()  # a reset could take the answer away that has just been given
+                finally:
+                    self.exchange = None  # it refers to us: all this would wait for the garbage collector
+                    service.release(self)
 
     def hand_over(self, exchange: Exchange) -> None:
         """The application of this exchange lingers in the leading task: another task leads from here."""
@@ -163,8 +175,10 @@ class Http1Connection:
         head: RequestHead | NeedData = NEED_DATA
         try:
             if not codec.empty():
-                # Fairness: a peer that pipelines does not keep the others waiting.
-                await checkpoint()
+                self.streak += 1
+                if self.streak >= BURST:
+                    self.streak = 0
+                    await checkpoint()
                 head = codec.next_head()
             while isinstance(head, NeedData):
                 if codec.empty() or not codec.head_begun:
@@ -260,7 +274,7 @@ class Http1Connection:
 
     def must_close(self) -> bool:
         """Whether the response that is about to be sent has to be the last one."""
-        return self._last or self.service.draining or not self.codec.body_arrived()
+        return self._last or self.service.says_close or not self.codec.body_arrived()
 
     def deadline_passed(self, reason: Reason) -> None:
         """What the watcher calls. Waiting for a head: end that wait. Application running: cut its stream."""
@@ -307,8 +321,10 @@ class Http1Connection:
         if not self.stream.peer_closed():
             self.inlet.poll_soon()
             return
+        # Who has been told knows, and tidies up: Starlette runs the background task of a stream whose client has left.
+        told = exchange.told and exchange.over is not Over.NOTICE
         exchange.end(Over.PEER_LEFT)
-        if self.service.http.cancel_on_disconnect and exchange.scope is not None:
+        if self.service.http.cancel_on_disconnect and not told and exchange.scope is not None:
             exchange.scope.cancel()
 
     async def _after_deadline(self) -> bool:

@@ -1,62 +1,145 @@
 """What goes on in a server at this moment, as text for people: each connection, what it waits for, and where its
 application is.
 
-Nothing here is kept for it while the server runs: it is read off the connections when somebody asks. Called by
-`Server.overview()`.
+Nothing here is kept for it while the server runs: it is read off the connections when somebody asks. The text has a
+bound, and what matters is first: whoever has a request, the oldest first. Called by `server/overview.py`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asgiserve.connection.deadlines import Reason
 from asgiserve.connection.stacks import stack_of
+from asgiserve.connection.websocket import WebSocket
 from asgiserve.logs import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from asgiserve.connection.service import Connection, Running, Service
 
-__all__ = ["overview"]
+__all__ = ["connections_text", "lasting"]
+
+_BUSY_SHOWN: Final = 200
+_IDLE_SHOWN: Final = 20
+"""Lines of each kind, at most: idle connections are many, and alike."""
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-def overview(service: Service) -> str:
-    """Connections first, then the applications that go on behind theirs."""
+def connections_text(service: Service) -> str:
+    """How many there are, then those with a request, those without, and the applications that go on behind theirs."""
     now = service.clock()
-    exchanges = {one.exchange for one in service.connections}
+    connections = sorted(service.connections, key=lambda one: one.opened_at)
+    busy = sorted((one for one in connections if one.exchange is not None), key=_place)
+    idle = [one for one in connections if one.exchange is None]
+    exchanges = {one.exchange for one in busy}
     lingering = [one for one in service.lingering if one not in exchanges]
-    lines = [f"{_count(len(service.connections), 'connection')}, {_count(len(lingering), 'lingering application')}"]
+    stacks = _Stacks()
+    return "\n".join(
+        [
+            *_counts(service, len(connections), len(busy), len(lingering)),
+            *_shown((_about_busy(one, now, stacks) for one in busy), len(busy), _BUSY_SHOWN, "connections"),
+            *_shown(([_about(one, now)] for one in idle), len(idle), _IDLE_SHOWN, "idle connections"),
+            *_shown(
+                (_about_lingering(one, stacks) for one in lingering), len(lingering), _BUSY_SHOWN, "lingering ones"
+            ),
+        ]
+    )
+
+
+def _place(connection: Connection) -> tuple[bool, float]:
+    """Requests before WebSockets, and what has taken longest first."""
+    running = connection.exchange
+    return isinstance(connection, WebSocket), -(0.0 if running is None else running.age() or 0.0)
+
+
+def lasting(seconds: float) -> str:
+    """A duration as people say it: "3.0 s", "12 min 5 s", "2 d 3 h"."""
+    if seconds < 60:
+        return f"{max(seconds, 0.0):.1f} s"
+    left, parts = int(seconds), []
+    for size, unit in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2])
+
+
+def _counts(service: Service, connections: int, busy: int, lingering: int) -> Iterator[str]:
+    limit = service.limits.connections
+    open_ones = f"{_of(connections, limit)} {_plural('connection', connections if limit is None else limit)}"
+    yield f"{open_ones}, {busy} of them with a request or a WebSocket; {_count(lingering, 'lingering application')}"
+    if service.limits.concurrency is not None:
+        in_flight = _of(service.in_flight, service.limits.concurrency)
+        yield f"{in_flight} in flight (limit_concurrency: more are answered 503)"
     if service.handshakes:
-        lines.append(f"{_count(len(service.handshakes), 'TLS handshake')} going on")
-    for connection in sorted(service.connections, key=lambda one: one.opened_at):
-        lines += _about(connection, now)
-    for running in lingering:
-        lines.append(f"lingering: {_request(running)}")
-        lines += _where(running)
-    return "\n".join(lines)
+        yield f"{_count(len(service.handshakes), 'TLS handshake')} going on"
 
 
-def _about(connection: Connection, now: float) -> Iterator[str]:
+def _shown(texts: Iterable[Iterable[str]], count: int, most: int, what: str) -> Iterator[str]:
+    for number, lines in enumerate(texts):
+        if number == most:
+            yield f"and {count - most} more {what}"
+            return
+        yield from lines
+
+
+def _about(connection: Connection, now: float) -> str:
     peer = connection.origin.client_name or "a Unix socket"
-    line = f"{peer}, open for {now - connection.opened_at:.1f} s: {connection.doing(now)}"
+    running = connection.exchange
+    # A WebSocket is its own exchange, and as old as its connection.
+    age = None if running is None or isinstance(connection, WebSocket) else running.age()
+    for_so_long = "" if age is None else f" for {lasting(age)}"
+    line = f"{peer}, open for {lasting(now - connection.opened_at)}: {connection.doing(now)}{for_so_long}"
     for when, reason in connection.deadlines.armed():
         if reason is not Reason.IDLE:  # armed long ago, perhaps: `doing` knows better
-            line += f"; {reason.name.lower()} deadline in {max(when - now, 0.0):.1f} s"
-            break
-    yield line
+            return f"{line}; {reason.name.lower()} deadline in {lasting(when - now)}"
+    return line
+
+
+def _about_busy(connection: Connection, now: float, stacks: _Stacks) -> Iterator[str]:
+    yield _about(connection, now)
     if connection.exchange is not None:
-        yield from _where(connection.exchange)
+        yield from stacks.of(connection.exchange)
 
 
-def _where(running: Running) -> Iterator[str]:
-    if running.coroutine is not None:
-        yield from stack_of(running.coroutine).rstrip("\n").split("\n")
+def _about_lingering(running: Running, stacks: _Stacks) -> Iterator[str]:
+    age = running.age()
+    yield f"lingering: {_request(running)}{'' if age is None else f', begun {lasting(age)} ago'}"
+    yield from stacks.of(running)
+
+
+class _Stacks:
+    """Where applications are. Of those that are at one place, the first shows it: when everything hangs, it all hangs
+    in one line, and that has to be seen."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+
+    def of(self, running: Running) -> Sequence[str]:
+        if running.coroutine is None:
+            return ()
+        stack = stack_of(running.coroutine, brief=True).rstrip("\n")
+        first = self._seen.get(stack)
+        if first is not None:
+            return (f"  at the same place as {first}, above",)
+        self._seen[stack] = _request(running)
+        return stack.split("\n")
 
 
 def _request(running: Running) -> str:
     return f"{printable(running.head.method)} {printable(running.path)}"
 
 
+def _of(number: int, limit: int | None) -> str:
+    return str(number) if limit is None else f"{number} of {limit}"
+
+
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number} {_plural(what, number)}"
+
+
+def _plural(what: str, number: int) -> str:
+    return what if number == 1 else f"{what}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from anyio.abc import SocketAttribute
@@ -33,4 +34,6 @@ def _address(stream: Stream, attribute: Any) -> Any:
 
 
 def _unix(path: object) -> tuple[str, None] | None:
+    if isinstance(path, bytes) and path.startswith(b"\0"):
+        return f"@{os.fsdecode(path[1:])}", None  # an abstract socket, as the settings write it
     return (path, None) if isinstance(path, str) else None

@@ -16,9 +16,10 @@ from asgiserve import logs
 from asgiserve.asgi.scope import http_scope
 from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.access import log_access
-from asgiserve.connection.calling import call_app
+from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.connection.over import Over
+from asgiserve.connection.parting import is_called_disconnect, says_only
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -118,8 +119,23 @@ async def contain(service: Service, exchange: Exchange, error: BaseException) ->
         service.lingering.discard(exchange)
         await _answer_cancelled(exchange)
         raise error
+    if isinstance(error, TaskClosed):
+        _leave_to_another_task(service, exchange, error)
+        raise error
+    if exchange.told and says_only(error, is_called_disconnect):
+        exchange.context.run(logs.log_parting, exchange.head.method, exchange.path, error)
+        return
     exchange.failed = True
     exchange.context.run(logs.log_app_error, exchange.head.method, exchange.path, error)
+
+
+def _leave_to_another_task(service: Service, exchange: Exchange, error: TaskClosed) -> None:
+    """This task is being closed: another one answers, and ends the connection."""
+    exchange.failed = True
+    exchange.context.run(logs.log_app_error, exchange.head.method, exchange.path, error)
+    service.lingering.discard(exchange)
+    if exchange.returned is None and not exchange.lingers:
+        exchange.connection.hand_over(exchange)
 
 
 async def _answer_cancelled(exchange: Exchange) -> None:
@@ -127,7 +143,16 @@ async def _answer_cancelled(exchange: Exchange) -> None:
 
     We are inside a cancelled scope: a send that would have to wait ends with the cancellation instead.
     """
-    if not exchange.head_sent and not exchange.completed and exchange.over is not Over.PEER_LEFT:
-        await exchange.answer(503)
-    elif not exchange.completed:
-        log_access(exchange)  # the whole connection is cancelled: nobody comes after us who would
+    try:
+        if not exchange.head_sent and not exchange.completed and exchange.over is not Over.PEER_LEFT:
+            await exchange.answer(503)
+    except BaseException:
+        if exchange.connection.stream.peer_closed():
+            exchange.over = Over.PEER_LEFT  # nobody has looked until now
+        raise
+    finally:
+        # The whole connection is cancelled: nobody comes after us who would write its line. But the task that leads
+        # and the request's own, where it has one, both come here.
+        if not exchange.completed and not exchange.failed:
+            exchange.failed = True
+            log_access(exchange)

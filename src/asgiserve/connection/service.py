@@ -6,12 +6,12 @@ serving to draining.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
 from asgiserve import logs
-from asgiserve.backend import clock, stopwatch
+from asgiserve.backend import LoopEnd, clock, stopwatch
 from asgiserve.connection.access import access_lines
 from asgiserve.connection.dates import DefaultBlock, HttpDate
 from asgiserve.connection.deadlines import Watcher
@@ -19,7 +19,7 @@ from asgiserve.connection.exchange import Exchange
 from asgiserve.connection.guard import guarded
 from asgiserve.connection.request_id import IdentifiedExchange
 from asgiserve.connection.running import way_of_running
-from asgiserve.connection.stacks import stack_of
+from asgiserve.connection.stacks import name_of, stack_of
 
 if TYPE_CHECKING:
     import ssl
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Service"]
 
+_DRAINING: Final = "asgiserve.draining"
+"""The key in `scope["state"]`, for endpoints that say whether the server is ready."""
+
 
 class Running(Protocol):
     """An exchange or a WebSocket whose application runs."""
@@ -46,6 +49,9 @@ class Running(Protocol):
 
     @property
     def path(self) -> str: ...
+
+    def age(self) -> float | None:
+        """For how many seconds it has been running, if that is known."""
 
 
 class Connection(Protocol):
@@ -115,12 +121,17 @@ class Service:
         self.clock = clock()
         self.stopwatch = stopwatch()
         self.cancelled_class = anyio.get_cancelled_exc_class()
+        self.loop_end = LoopEnd()
         self.date: Callable[[], bytes | None] = HttpDate() if http.date_header else _no_date
         """The value of the Date field; None where it is switched off."""
         self.default_block = DefaultBlock(default_fields, self.date)
 
         self.connections: set[Connection] = set()
         self.run = way_of_running(http, limits, timeouts)
+        self.opened_at: float | None = None
+        """When serving began, on the loop's clock."""
+        self.requests = 0
+        """Requests whose heads have been read, handshakes of WebSockets included; what was refused is not counted."""
         self.in_flight = 0
         """Exchanges whose response is not complete, and WebSockets; counted where `limit_concurrency` is set."""
         self.tasks = 0
@@ -130,7 +141,9 @@ class Service:
         self.strangers_seen = False
         """Somebody who is no trusted proxy has connected, although `proxy_protocol` serves only proxies."""
         self.draining = False
-        """Set at a stop: every response says `Connection: close`."""
+        """Set at a stop: who has no request gets no more time for one than the linger."""
+        self.says_close = False
+        """Set at a stop, and before its delay: every response says `Connection: close`."""
         self.lingering: set[Running] = set()
         """Applications that go on after their response, or behind the end of their WebSocket."""
         self.slots = None if limits.connections is None else anyio.Semaphore(limits.connections)
@@ -142,8 +155,15 @@ class Service:
     def open(self, group: TaskGroup, *, context: Context, driver_context: Context) -> None:
         """Serve in this group. `driver_context` is what drivers run in: an application's never is."""
         self._group = group
+        self.opened_at = self.clock()
         self.context = context
         self._driver_context = driver_context
+
+    def drain(self) -> None:
+        """A stop has been asked for: clients are to go elsewhere, and applications can see it. Idempotent."""
+        self.says_close = True
+        # Every request gets a copy of the state: this costs nothing as long as nobody stops.
+        self.state[_DRAINING] = True
 
     def spawn(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run `body(*args)` in a guarded task of the connections group, in a clean context."""
@@ -165,19 +185,25 @@ class Service:
         if self.slots is not None:
             self.slots.release()
 
+    def running(self) -> list[Running]:
+        """What has an application that runs."""
+        everything = dict.fromkeys([*(one.exchange for one in self.connections), *self.lingering])
+        return [one for one in everything if one is not None and one.coroutine is not None]
+
     def log_unstoppable(self) -> None:
         """Name the applications that still run, and where they are."""
-        for exchange in {*self.lingering, *(one.exchange for one in self.connections)}:
-            if exchange is not None and exchange.coroutine is not None:
-                logs.log_unstoppable(exchange.head.method, exchange.path, stack_of(exchange.coroutine))
+        for one in self.running():
+            logs.log_unstoppable(name_of(one.coroutine), one.head.method, one.path, one.age(), stack_of(one.coroutine))
 
     def is_ours(self, error: BaseException) -> bool:
         """Whether an exception out of an application is our own cancellation.
 
-        Exactly when it is the loop's cancellation class and a scope around us is cancelled. Anything else,
-        SystemExit and a foreign CancelledError included, is the application's own error.
+        Exactly when it is the loop's cancellation class and a scope around us is cancelled, or the loop itself ends.
+        Anything else, SystemExit and a foreign CancelledError included, is the application's own error.
         """
-        return isinstance(error, self.cancelled_class) and anyio.current_effective_deadline() == float("-inf")
+        return isinstance(error, self.cancelled_class) and (
+            anyio.current_effective_deadline() == float("-inf") or self.loop_end.has_come()
+        )
 
 
 def _no_date() -> None:

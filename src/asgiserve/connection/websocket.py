@@ -214,8 +214,12 @@ class WebSocket:
         return None if self.returned else self
 
     def doing(self, now: float) -> str:
-        """For people: how far it has come."""
-        return f"WebSocket {logs.printable(self.path)}, {self.phase.value}"
+        """For people: how far it has come, and what its application has not taken yet."""
+        return f"WebSocket {logs.printable(self.path)}, {self.phase.value}{self.receiving.kept_text()}"
+
+    def age(self) -> float:
+        """Of the whole connection."""
+        return self.service.clock() - self.opened_at
 
     def deadline_passed(self, reason: Reason) -> None:
         _ON_DEADLINE[reason](self)

@@ -23,9 +23,10 @@ from anyio.lowlevel import checkpoint
 from asgiserve.asgi.websocket import disconnect
 from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import TICK, Reason
+from asgiserve.connection.fairness import BURST
 from asgiserve.connection.turn import Turn
 from asgiserve.connection.websocket_inbox import Inbox
-from asgiserve.connection.websocket_phase import BURST, CONNECTING, ENDED, OPEN
+from asgiserve.connection.websocket_phase import CONNECTING, ENDED, OPEN
 from asgiserve.errors import WebSocketError
 from asgiserve.events import NEED_DATA
 from asgiserve.protocols.websocket import Close, Ping
@@ -166,6 +167,19 @@ class Receiving:
             socket.codec.receive_data(data)
         else:
             self.early += data
+
+    def kept_text(self) -> str:
+        """For people: what waits for the application; nothing, if nothing does."""
+        count = len(self._inbox)
+        if not count:
+            return ""
+        stopped = ", and reading has stopped" if self._stalled else ""
+        return f"; {count} message{'s' * (count != 1)} not received by the application{stopped}"
+
+    @property
+    def told(self) -> bool:
+        """The application has been given its disconnect."""
+        return self._disconnects > 0
 
     async def _disconnected(self) -> Message:
         # A loop that calls receive() until something else comes must not hold the event loop for ever.

@@ -6,14 +6,16 @@ it raises is contained as an HTTP exchange's is. Called by `http1.py`, whose con
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.websocket import websocket_scope
-from asgiserve.connection.calling import call_app
+from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.closing import close_after_drain
+from asgiserve.connection.parting import carries_code, says_only
 from asgiserve.connection.websocket import WebSocket
 from asgiserve.connection.websocket_closing import finish
 from asgiserve.connection.websocket_phase import CONNECTING, OPEN
@@ -88,6 +90,10 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
             if service.is_ours(error):
                 raise
             failed = _log_error(socket, error)
+            if isinstance(error, TaskClosed):
+                _end_without_word(socket, failed=True)
+                socket.finish_soon()  # in another task: this one cannot wait any more
+                raise
         if host.cancelling():
             await host.absorb_cancellation()
         cancelled = False
@@ -115,13 +121,15 @@ def _end_without_word(socket: WebSocket, *, failed: bool) -> None:
 
 def _log_error(socket: WebSocket, error: BaseException) -> bool:
     """The application raised. Whether that is an error: that its own peer has left is none."""
-    if socket.sending.closed and _says_only_that_the_peer_left(error):
+    if socket.sending.closed and says_only(error, partial(_tells_the_end, socket)):
+        socket.context.run(logs.log_parting, "WebSocket", socket.path, error)
         return False
     socket.context.run(logs.log_app_error, "WebSocket", socket.path, error)
     return True
 
 
-def _says_only_that_the_peer_left(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(ClientDisconnected)[1] is None
-    return isinstance(error, ClientDisconnected)
+def _tells_the_end(socket: WebSocket, error: BaseException) -> bool:
+    """Whether it carries the code that the application was given; 1006, where only `send()` has told it."""
+    if socket.receiving.told:
+        return carries_code(error, socket.over[0])
+    return isinstance(error.__context__, ClientDisconnected) and carries_code(error, 1006)

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
-from asgiserve.backend import ki_protected
+from asgiserve.backend import host_task, ki_protected
 from asgiserve.errors import ShutdownError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
+    from asgiserve.backend import LoopEnd
     from asgiserve.types import ASGIApplication, Message
 
 __all__ = ["Lifespan"]
@@ -30,11 +31,13 @@ __all__ = ["Lifespan"]
 class Lifespan:
     """One run of an application's lifespan."""
 
-    def __init__(self, app: ASGIApplication, mode: str, clock: Callable[[], float]) -> None:
+    def __init__(self, app: ASGIApplication, mode: str, clock: Callable[[], float], loop_end: LoopEnd) -> None:
         """`mode` is "auto", "on" or "off"."""
         self._app = app
+        self._mode = mode
         self._required = mode == "on"
         self._clock = clock
+        self._loop_end = loop_end
         self._messages = LifespanMessages()
         self._scope = anyio.CancelScope()
         self._engaged = False
@@ -54,6 +57,15 @@ class Lifespan:
             self.ended.set()
         self.error: StartupError | ShutdownError | None = None
 
+    @property
+    def doing(self) -> str:
+        """For people: where it stands."""
+        if self._mode == "off":
+            return "off"
+        if self.ended.is_set() and not self._engaged:
+            return "not supported by the application"
+        return _DOING[self._messages.state]
+
     @ki_protected
     async def run(self) -> None:
         """Run the application's lifespan to its end. Raises nothing but our own cancellation."""
@@ -62,7 +74,7 @@ class Lifespan:
                 await self._app(lifespan_scope(self.state), self._receive, self._send)
             self._returned()
         except BaseException as error:
-            if isinstance(error, anyio.get_cancelled_exc_class()) and _cancelled_from_outside():
+            if isinstance(error, anyio.get_cancelled_exc_class()) and self._cancelled_from_outside():
                 raise
             self._raised(error)
         finally:
@@ -91,7 +103,14 @@ class Lifespan:
         if not self._startup_given:
             self._startup_given = True
             return {"type": "lifespan.startup"}
-        await self._shutdown_asked.wait()
+        while not self._shutdown_asked.is_set():
+            try:
+                await self._shutdown_asked.wait()
+            except anyio.get_cancelled_exc_class():
+                if _scope_is_cancelled() or not self._loop_end.has_come():
+                    raise
+                # All tasks of the loop are cancelled, once: the stopping task as well, which asks us next.
+                await host_task().absorb_cancellation()
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
@@ -159,6 +178,19 @@ class Lifespan:
         failed.__cause__ = error
         return failed
 
+    def _cancelled_from_outside(self) -> bool:
+        return _scope_is_cancelled() or self._loop_end.has_come()
 
-def _cancelled_from_outside() -> bool:
+
+_DOING: Final = {
+    LifespanState.STARTING: "starting up",
+    LifespanState.STARTED: "started",
+    LifespanState.STOPPING: "shutting down",
+    LifespanState.STOPPED: "shut down",
+    LifespanState.FAILED: "failed",
+}
+"""For people."""
+
+
+def _scope_is_cancelled() -> bool:
     return anyio.current_effective_deadline() == -math.inf

@@ -38,6 +38,8 @@ ERRORS = [
     BaseExceptionGroup("several", [SystemExit(1), ValueError("wrong")]),
     ExceptionGroup("several", [ValueError("one"), ValueError("two")]),
     Base(),
+    MemoryError(),
+    RecursionError("too deep"),
     Unprintable(),
 ]
 

@@ -1,4 +1,4 @@
-"""`Server.overview()`: what goes on, as text for people."""
+"""`Server.overview()`: the connections and what they do, as text for people. `server/test_overview.py` has the rest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from asgiserve.connection.overview import lasting
 from tests.support.serving import serving
-from tests.support.websocket import handshake
+from tests.support.websocket import WebSocketClient, handshake
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -33,35 +34,96 @@ async def sleep_here() -> None:
     await anyio.sleep(60)
 
 
-async def test_each_connection_says_what_it_waits_for_and_how_long() -> None:
-    async with serving(app, lifespan="off", access_log=False) as served:
+def told_of_connections(text: str) -> list[str]:
+    """The lines behind those of the server, without stacks."""
+    lines = [line for line in text.splitlines() if not line.startswith("  ")]
+    return lines[3:]
+
+
+async def test_each_connection_says_what_it_waits_for_and_how_long(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")  # an access line tells how long a request took: so it is known how long one takes
+    async with serving(app, lifespan="off") as served:
         clients = [served.connect(remote_address=("192.0.2.1", port)) for port in range(1, 7)]
         await anyio.sleep(2)
         await clients[1].send(b"GET / HT")
         await clients[2].send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        await anyio.sleep(0.5)
         await clients[3].send(b"GET /begun HTTP/1.1\r\nHost: h\r\n\r\n")
         await clients[4].send(b"GET /lingers HTTP/1.1\r\nHost: h\r\n\r\n")
         await clients[5].send(handshake("/room"))
-        await anyio.sleep(1)
+        await anyio.sleep(0.5)
         text = served.server.overview()
-    lines = [line for line in text.splitlines() if not line.startswith("  ")]
-    assert lines[0].endswith("6 connections, 1 lingering application")
-    assert sorted(lines[1:]) == [
+    head, *lines = told_of_connections(text)
+    assert head == "6 connections, 3 of them with a request or a WebSocket; 1 lingering application"
+    # What has taken longest comes first, and WebSockets behind requests.
+    assert lines[:3] == [
+        "192.0.2.1:3, open for 3.0 s: GET /slow, no answer yet for 1.0 s",
+        "192.0.2.1:4, open for 3.0 s: GET /begun, being answered for 0.5 s",
+        "192.0.2.1:6, open for 3.0 s: WebSocket /room, messages go both ways; ping deadline in 19.5 s",
+    ]
+    assert sorted(lines[3:]) == [
         "192.0.2.1:1, open for 3.0 s: waiting for the first byte of a request; kept for 72.0 s",
         "192.0.2.1:2, open for 3.0 s: waiting for the rest of a request head; head deadline in 9.0 s",
-        "192.0.2.1:3, open for 3.0 s: GET /slow, no answer yet",
-        "192.0.2.1:4, open for 3.0 s: GET /begun, being answered",
-        "192.0.2.1:5, open for 3.0 s: waiting for the first byte of a request; kept for 74.0 s",
-        "192.0.2.1:6, open for 3.0 s: WebSocket /room, messages go both ways; ping deadline in 19.0 s",
-        "lingering: GET /lingers",
+        "192.0.2.1:5, open for 3.0 s: waiting for the first byte of a request; kept for 74.5 s",
+        "lingering: GET /lingers, begun 0.5 s ago",
     ]
-    assert text.count("in sleep_here") == 4
+
+
+async def test_each_application_has_its_stack_and_those_at_one_place_have_one() -> None:
+    async with serving(app, lifespan="off", access_log=False) as served:
+        for target in ("/1", "/2", "/lingers"):
+            await served.connect().send(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        await served.connect().send(handshake("/room"))
+        await anyio.sleep(1)
+        text = served.server.overview()
+    assert text.count("in sleep_here") == 2  # the WebSocket calls it from another line
+    first = re.search(r"GET (/\d), no answer yet\n  File", text)
+    assert first is not None
+    assert text.count(f"\n  at the same place as GET {first[1]}, above") == 2
+
+
+async def test_messages_that_wait_for_an_application_are_told() -> None:
+    async with serving(app, lifespan="off", ws_max_queue=2) as served:
+        client = WebSocketClient(served.listener.connect())
+        await client.open("/room")
+        await client.text("1")
+        await anyio.sleep(1)
+        assert "messages go both ways; 1 message not received by the application;" in served.server.overview()
+        for text in ("2", "3", "4"):
+            await client.text(text)
+        await anyio.sleep(1)
+        waiting = "2 messages not received by the application, and reading has stopped"
+        assert f"messages go both ways; {waiting}" in served.server.overview()
+
+
+async def test_thousands_of_idle_connections_do_not_hide_the_rest() -> None:
+    async with serving(app, lifespan="off") as served:
+        clients = [served.connect() for _ in range(1000)]
+        await anyio.sleep(1)
+        for client in clients[:300]:
+            await client.send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        await anyio.sleep(1)
+        lines = told_of_connections(served.server.overview())
+    assert lines[0] == "1000 connections, 300 of them with a request or a WebSocket; 0 lingering applications"
+    assert lines[201] == "and 100 more connections"
+    assert lines[-1] == "and 680 more idle connections"
+    assert len(lines) == 1 + 201 + 21
+
+
+async def test_requests_in_flight_are_told_with_their_limit() -> None:
+    async with serving(app, lifespan="off", limit_concurrency=2, limit_connections=3) as served:
+        await served.connect().send(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+        await anyio.sleep(1)
+        lines = told_of_connections(served.server.overview())
+    assert lines[0].startswith("1 of 3 connections, ")
+    assert lines[1] == "1 of 2 in flight (limit_concurrency: more are answered 503)"
 
 
 async def test_nothing_going_on_is_one_line() -> None:
     async with serving(app, lifespan="off") as served:
-        assert served.server.overview().endswith(": 0 connections, 0 lingering applications")
-        assert served.server.overview().startswith("serving on ")
+        assert told_of_connections(served.server.overview()) == [
+            "0 connections, 0 of them with a request or a WebSocket; 0 lingering applications"
+        ]
 
 
 async def test_a_path_cannot_write_lines_of_its_own() -> None:
@@ -70,3 +132,20 @@ async def test_a_path_cannot_write_lines_of_its_own() -> None:
         await client.send(b"GET /a%0a%1b HTTP/1.1\r\nHost: h\r\n\r\n")
         await anyio.sleep(1)
         assert re.search(r"GET /a%0a%1b, no answer yet", served.server.overview())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0.0 s"),
+        (0.04, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min"),
+        (725, "12 min 5 s"),
+        (3 * 3600 + 12 * 60 + 59, "3 h 12 min"),
+        (86_400 * 2 + 3600 * 3, "2 d 3 h"),
+        (86_400 + 5, "1 d 5 s"),
+    ],
+)
+def test_a_duration_is_told_as_people_say_it(seconds: float, text: str) -> None:
+    assert lasting(seconds) == text

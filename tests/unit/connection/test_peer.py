@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         (("10.0.0.1", 80), ("10.0.0.2", 4000), Peer(("10.0.0.2", 4000), ("10.0.0.1", 80), "http")),
         (("::1", 80), ("::1", 4000), Peer(("::1", 4000), ("::1", 80), "http")),
         ("/run/app.sock", "", Peer(None, ("/run/app.sock", None), "http")),
+        (b"\0app", "", Peer(None, ("@app", None), "http")),
     ],
 )
 def test_both_ends_are_told_as_asgi_wants_them(local: Any, remote: Any, expected: Peer) -> None:

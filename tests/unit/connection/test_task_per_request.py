@@ -50,6 +50,27 @@ async def test_an_error_is_a_500_logged_once(caplog: pytest.LogCaptureFixture) -
     assert errors_in(caplog) == ["Exception in ASGI application (GET /)"] * 2
 
 
+@pytest.mark.parametrize("stubborn", [0, 2], ids=["ends at once", "ends later than its connection"])
+async def test_a_response_that_a_stop_cuts_has_one_access_line(caplog: pytest.LogCaptureFixture, stubborn: int) -> None:
+    caplog.set_level("INFO")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            await anyio.sleep(1000)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(stubborn)
+
+    async with serving_http(app, task_per_request=True) as served:
+        client = served.connect()
+        await client.send(get())
+        await anyio.sleep(1)
+        served.server.abort()
+        await anyio.sleep(10)
+    assert [line[4] for line in access_lines(caplog)] == [200]
+
+
 async def test_a_request_that_takes_too_long_is_a_504() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(1000)
