@@ -4,7 +4,7 @@ Called by the command line, by `asgiserve.testing` and by programs that embed th
 HTTP's wire or of ASGI's messages: a connection is a task that `connection/` fills.
 """
 
-from asgiserve.server.run import run
-from asgiserve.server.serve import Server, check_with, serve, serve_with
+from asgiserve.server.serve import check_with, serve, serve_with
+from asgiserve.server.server import Server
 
-__all__ = ["Server", "check_with", "run", "serve", "serve_with"]
+__all__ = ["Server", "check_with", "serve", "serve_with"]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asgiserve.server.binding import BoundSocket
     from asgiserve.streams import Stream
 
-__all__ = ["AcceptLoop", "Listener", "SocketListener"]
+__all__ = ["AcceptLoop", "Listener", "Sharing", "SocketListener"]
 
 _BATCH: Final = 64
 """Connections accepted in a row before others get their turn."""
@@ -71,6 +71,16 @@ class Listener(Protocol):
         """Stop listening. Idempotent."""
 
 
+class Sharing:
+    """The listening sockets are those of other processes too."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        """`ended` is called when this process accepts no more."""
+        self.ended = ended
+        self.last = False
+        """Nobody accepts after us: what the kernel has queued at the stop is ours. Else it is the others'."""
+
+
 class SocketListener:
     """A listening socket. Accepting is the same system call under every event loop."""
 
@@ -101,29 +111,51 @@ class AcceptLoop:
         listener: Listener,
         serve: Callable[[Callable[[], Awaitable[Stream]]], None],
         slots: anyio.Semaphore | None,
+        sharing: Sharing | None = None,
     ) -> None:
         """`serve` starts a connection's task. `slots` bounds the number of open connections: one is taken
         before each accept, and the connection gives it back."""
         self._listener = listener
         self._serve = serve
         self._slots = slots
-        self._exhausted = False
-        """We have warned, and the queue has not been empty since."""
+        self._sharing = sharing
+        self._exhausted = ""
+        """What is used up; we have warned, and the queue has not been empty since."""
+        self._full = self._ended = False
+        """No slot is free; nothing more is accepted."""
+
+    @property
+    def doing(self) -> str:
+        """For people: whether it accepts, and what it waits for if it does not."""
+        if self._ended:
+            return "accepts no more"
+        if self._full:
+            return "accepts nothing: limit_connections is reached"
+        if self._exhausted:
+            return f"accepts nothing: {self._exhausted}"
+        return "accepts"
 
     async def run(self) -> None:
         """Accept; when cancelled, take what the kernel has queued already, and close the listener."""
-        accepted = 0
+        accepted, sharing = 0, self._sharing
+        batch = _BATCH if sharing is None else 1
         try:
             while True:
                 if self._slots is not None:
+                    self._full = self._slots.value == 0
                     await self._slots.acquire()
+                    self._full = False
                 self._serve(await self._accept())
                 accepted += 1
-                if accepted % _BATCH == 0:
+                if accepted % batch == 0:
                     await checkpoint()
         finally:
-            self._accept_rest()
+            self._ended = True
+            if sharing is None or sharing.last:
+                self._accept_rest()
             self._listener.close()
+            if sharing is not None:
+                sharing.ended()
 
     async def _accept(self) -> Callable[[], Awaitable[Stream]]:
         try:
@@ -135,7 +167,7 @@ class AcceptLoop:
                     continue
                 if opener is not None:
                     return opener
-                self._exhausted = False
+                self._exhausted = ""
                 await self._listener.wait()
         except BaseException:
             if self._slots is not None:
@@ -145,7 +177,7 @@ class AcceptLoop:
     async def _recover(self, error: OSError) -> None:
         if error.errno in _EXHAUSTED:
             if not self._exhausted:
-                self._exhausted = True
+                self._exhausted = error.strerror or str(error)
                 logs.log_warning(f"Cannot accept connections: {error.strerror}. They wait until something is freed.")
             await anyio.sleep(_PAUSE_SECONDS)
         elif error.errno in _ABORTED:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -23,9 +24,8 @@ import anyio
 from asgiserve import logs
 from asgiserve.asgi.interface import as_asgi3, is_wsgi
 from asgiserve.backend import clock
-from asgiserve.config import Settings
+from asgiserve.config import Settings, for_one_server
 from asgiserve.connection.opening import serve_connection
-from asgiserve.connection.overview import overview
 from asgiserve.connection.service import Service
 from asgiserve.errors import (
     BindError,
@@ -37,9 +37,11 @@ from asgiserve.errors import (
 )
 from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
-from asgiserve.server.binding import BoundSocket, bind_all, check_form, check_tls, url_of
+from asgiserve.server.binding import BoundSocket, bind_all, check_form, check_tls, name_of, url_of
 from asgiserve.server.lifespan import Lifespan
 from asgiserve.server.listeners import AcceptLoop, SocketListener
+from asgiserve.server.overview import Overview
+from asgiserve.server.server import Server
 from asgiserve.server.stopping import ServerState, Stopping
 from asgiserve.server.tls import Certificates
 from asgiserve.server.tracing import traced
@@ -53,61 +55,11 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
     from asgiserve.config import Application
-    from asgiserve.server.listeners import Listener
+    from asgiserve.server.listeners import Listener, Sharing
     from asgiserve.streams import Stream
     from asgiserve.types import ASGIApplication, WSGIApplication
 
-__all__ = ["Server", "check_with", "serve", "serve_with"]
-
-
-class Server:
-    """A running server, as `serve()` reports it by `task_status.started(server)`."""
-
-    def __init__(
-        self,
-        addresses: Sequence[Any],
-        urls: Sequence[str],
-        stopping: Stopping,
-        reload_certificates: Callable[[], None],
-        connections: Callable[[], str],
-    ) -> None:
-        self.addresses = tuple(addresses)
-        """The bound addresses: (host, port) pairs, and paths of Unix sockets."""
-        self.urls = tuple(urls)
-        """The same as "http://127.0.0.1:8000", "https://[::1]:8443" or "unix:/run/app.sock"."""
-        self._stopping = stopping
-        self._reload_certificates = reload_certificates
-        self._connections = connections
-
-    def __repr__(self) -> str:
-        return f"<Server {self.state} on {', '.join(self.urls)}>"
-
-    @property
-    def state(self) -> str:
-        """ "starting", "serving", "stopping" or "stopped"."""
-        return self._stopping.state.value
-
-    def stop(self) -> None:
-        """Stop gracefully: running requests are finished, up to `timeout_graceful_shutdown`. Idempotent."""
-        self._stopping.stop()
-
-    def stop_quickly(self, grace: float) -> None:
-        """Stop gracefully while a person waits: applications are told at once, and have `grace` seconds."""
-        self._stopping.stop_quickly(grace)
-
-    def abort(self) -> None:
-        """Cancel the requests that run, now. The application's lifespan still shuts down."""
-        self._stopping.abort()
-
-    def overview(self) -> str:
-        """What goes on at this moment, as text for people: the connections with their state, age and deadline, and
-        where their applications are."""
-        return f"{self.state} on {', '.join(self.urls)}: {self._connections()}"
-
-    def reload_certificates(self) -> None:
-        """Read the files of the TLS settings now, instead of when a change is noticed. Connections that are open
-        keep what they have, and so does the server if the files cannot be used, which is logged."""
-        self._reload_certificates()
+__all__ = ["check_with", "serve", "serve_with"]
 
 
 async def serve(
@@ -139,7 +91,7 @@ async def serve(
     Cancelling it aborts: running requests are cancelled, and the lifespan still shuts down within its limit.
     """
     kept, notes = accepted(settings)
-    checked = Settings.of(kept)
+    checked = Settings.of(for_one_server(kept))
     for note in notes:
         logs.log_info(note)
     await serve_with(
@@ -159,18 +111,21 @@ async def serve_with(
     *,
     stop: anyio.Event | None = None,
     ssl_context: ssl.SSLContext | None = None,
-    sockets: Sequence[socket.socket] = (),
+    sockets: Sequence[socket.socket | BoundSocket] = (),
     listeners: Sequence[Listener] = (),
     task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
     unstoppable: Callable[[], None] | None = None,
+    sharing: Sharing | None = None,
 ) -> None:
-    """`serve()` with checked settings, for the command line and for tests that bring their own listeners."""
-    bound = [BoundSocket(one) for one in sockets]
+    """`serve()` with checked settings, for the command line and for tests that bring their own listeners.
+
+    `sharing` says that other processes accept from the same sockets."""
+    bound = [one if isinstance(one, BoundSocket) else BoundSocket(one) for one in sockets]
     try:
-        application = _application(app, settings.application)
+        application = _application(app, settings.application, multiprocess=sharing is not None)
         if not sockets and not listeners:
             bound = bind_all(settings.bind)
-        tree = _Tree(application, settings, ssl_context, unstoppable)
+        tree = _Tree(application, settings, ssl_context, unstoppable, sharing)
         with bare_errors():
             await tree.run(bound, listeners, stop, task_status)
     finally:
@@ -184,7 +139,7 @@ async def serve_with(
 
 def check_with(app: ASGIApplication | WSGIApplication, settings: Settings) -> None:
     """Raise what `serve_with()` would find wrong before it binds. Needs an event loop, starts nothing in it."""
-    application = _application(app, settings.application)
+    application = _application(app, settings.application, multiprocess=False)
     check_form(settings.bind)
     _Tree(application, settings, None, None)
 
@@ -198,8 +153,10 @@ class _Tree:
         settings: Settings,
         ssl_context: ssl.SSLContext | None,
         unstoppable: Callable[[], None] | None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._settings = settings
+        self._sharing = sharing
         _check_id_header(settings)
         wsgi, lifespan = bool(getattr(app, "asgiserve_wsgi", False)), settings.application.lifespan
         if logs.trace_enabled():
@@ -209,7 +166,6 @@ class _Tree:
         check_tls(settings.bind, certificates=ssl_context is not None or settings.tls.ssl_certfile is not None)
         self._certificates = None if settings.tls.ssl_certfile is None else Certificates(settings.tls)
         self._context = copy_context()
-        self.lifespan = Lifespan(app, "off" if wsgi and lifespan == "auto" else lifespan, clock())
         self._service = Service(
             app,
             root_path=settings.application.root_path,
@@ -223,7 +179,10 @@ class _Tree:
             ssl_context=ssl_context if self._certificates is None else self._certificates.context,
         )
         self._service.send_raises = wsgi
+        mode = "off" if wsgi and lifespan == "auto" else lifespan
+        self.lifespan = Lifespan(app, mode, clock(), self._service.loop_end)
         self._stopping = Stopping(self._service, self.lifespan, settings.timeouts, unstoppable=unstoppable)
+        self._overview = Overview(self._service, self._stopping, self.lifespan)
 
     async def run(
         self,
@@ -237,6 +196,7 @@ class _Tree:
             async with anyio.create_task_group() as group:
                 # First of all: from its startup on the lifespan is shielded, and only this task ends it.
                 group.start_soon(self._stopping.run)
+                group.start_soon(self._service.loop_end.watch, logs.log_error)
                 try:
                     await self._start_lifespan(group)
                     listeners = [*_listen(bound, self._settings.bind.backlog), *listeners]
@@ -282,9 +242,11 @@ class _Tree:
                 stopping.state = ServerState.SERVING
                 with stopping.accepting:
                     async with anyio.create_task_group() as accepting:
-                        for listener in listeners:
+                        for listener, where in zip_longest(listeners, server.urls):
                             serve_one = partial(self._serve_one, listener.plain)
-                            accepting.start_soon(AcceptLoop(listener, serve_one, service.slots).run)
+                            loop = AcceptLoop(listener, serve_one, service.slots, self._sharing)
+                            self._overview.accepts(where or type(listener).__name__, loop)
+                            accepting.start_soon(loop.run)
                         task_status.started(server)
 
     def _serve_one(self, plain: bool, open_stream: Callable[[], Awaitable[Stream]]) -> None:
@@ -302,9 +264,17 @@ class _Tree:
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
         names = [one.socket.getsockname() for one in bound]
-        addresses = [name[:2] if isinstance(name, tuple) else name for name in names]
+        addresses = [name[:2] if isinstance(name, tuple) else name_of(name) for name in names]
         urls = [url_of(one.socket, secure=secure and not one.plain) for one in bound]
-        return Server(addresses, urls, self._stopping, self.reload_certificates, partial(overview, self._service))
+        service = self._service
+        return Server(
+            addresses,
+            urls,
+            self._stopping,
+            self.reload_certificates,
+            self._overview.text,
+            lambda: (service.requests, len(service.connections)),
+        )
 
 
 def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
@@ -317,9 +287,11 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
     return [SocketListener(one) for one in bound]
 
 
-def _application(app: ASGIApplication | WSGIApplication, settings: Application) -> ASGIApplication:
+def _application(
+    app: ASGIApplication | WSGIApplication, settings: Application, *, multiprocess: bool
+) -> ASGIApplication:
     if is_wsgi(app, settings.interface):
-        return WsgiApplication(cast("WSGIApplication", app), settings.wsgi_threads)
+        return WsgiApplication(cast("WSGIApplication", app), settings.wsgi_threads, multiprocess=multiprocess)
     return as_asgi3(app, settings.interface)
 
 

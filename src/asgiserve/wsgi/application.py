@@ -38,8 +38,10 @@ class WsgiApplication:
     asgiserve_wsgi: Final = True
     """How the server knows it, also through a wrapper that repeats it: no lifespan, and `send()` may raise."""
 
-    def __init__(self, app: WSGIApplication, threads: int) -> None:
+    def __init__(self, app: WSGIApplication, threads: int, *, multiprocess: bool = False) -> None:
+        """`multiprocess`: other processes serve the same application."""
         self._app = app
+        self._multiprocess = multiprocess
         # Requests beyond it wait without a deadline of their own: timeout_request, limit_concurrency and
         # cancel_on_disconnect are for that.
         self._threads = anyio.CapacityLimiter(threads)
@@ -54,6 +56,7 @@ class WsgiApplication:
         if begun is None:
             return
         call = _Call(self._app, scope, receive, send, *begun)
+        call.environ["wsgi.multiprocess"] = self._multiprocess
         try:
             rest = await to_thread.run_sync(call.run, limiter=self._threads)
         except ClientDisconnected:
@@ -89,13 +92,13 @@ class _Call:
         self._receive = receive
         self._send = send
         self._response = ResponseParts(head_only=scope["method"] == "HEAD")
-        self._environ = environ_of(scope, body_file(begun, more, self._pull), sys.stderr)
+        self.environ = environ_of(scope, body_file(begun, more, self._pull), sys.stderr)
         self.peer_left = False
         """The application was told so, by an error."""
 
     def run(self) -> list[Message]:
         """Run the application. Gives the messages that the loop may send when the thread has ended."""
-        parts = self._app(self._environ, self._start_response)
+        parts = self._app(self.environ, self._start_response)
         close: Callable[[], None] | None = getattr(parts, "close", None)
         try:
             rest = self._send_parts(parts)

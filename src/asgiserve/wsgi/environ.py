@@ -46,9 +46,10 @@ def environ_of(scope: Scope, body: IO[bytes], errors: IO[str]) -> dict[str, Any]
         "wsgi.input_terminated": True,
         "wsgi.errors": errors,
         "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
+        "wsgi.multiprocess": False,  # unless application.py knows better
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
+        **scope["state"],  # there is no lifespan to fill it: all that may be in it is "asgiserve.draining"
         **_fields(scope["headers"]),
     }
 

@@ -84,6 +84,7 @@ async def running(
     *,
     unstoppable: Callable[[], None] | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    stop: anyio.Event | None = None,
     **settings: Any,
 ) -> AsyncIterator[Run]:
     """Serve `app` in memory for the block, and cancel what is left of the server then.
@@ -95,7 +96,7 @@ async def running(
     async with anyio.create_task_group() as group:
 
         async def serve(*, task_status: TaskStatus[None]) -> None:
-            options = {"unstoppable": unstoppable, "ssl_context": ssl_context}
+            options = {"unstoppable": unstoppable, "ssl_context": ssl_context, "stop": stop}
             await run.serve(app, Settings.of(settings), options, task_status)
 
         await group.start(serve)

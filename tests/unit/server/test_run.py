@@ -15,7 +15,7 @@ import pytest
 
 from asgiserve.backend import current_backend
 from asgiserve.errors import AppLoadError, BindError, ConfigError, ShutdownError, StartupError
-from asgiserve.server import run
+from asgiserve.starting import run
 from tests.unit.server.apps import Journal, hello
 from tests.unit.streams.conftest import CONTEXTS
 
@@ -187,3 +187,38 @@ def test_tls_is_served_with_a_context_of_ones_own(backend: str) -> None:
         run(hello, backend=backend, lifespan="off", fd=os.dup(listening.fileno()), ssl_context=CONTEXTS.server)
     asking.join()
     assert answers[0].endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    ("app", "settings", "sentence"),
+    [
+        (hello, {"workers": 2}, r"^workers: the application must be an import string"),
+        (hello, {"reload": True}, r"^reload: the application must be an import string"),
+        (hello, {"limit_max_requests": 5}, r"^limit_max_requests: the application must be an import string"),
+        ("app:app", {"workers": 2, "ssl_context": CONTEXTS.server}, r"^ssl_context: cannot be handed to worker"),
+        (
+            "app:app",
+            {"workers": 2, "log_config": {"version": 1, "filters": {"a": {"()": lambda: None}}}},
+            r"^log_config: cannot be handed to another process",
+        ),
+    ],
+)
+def test_workers_need_an_import_string_and_files(app: Any, settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        run(app, port=0, **settings)
+
+
+def test_workers_need_the_main_thread() -> None:
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            run("app:app", workers=2, port=0)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join(30)
+
+    assert [str(error) for error in errors] == ["workers: needs the main thread, which signals go to"]

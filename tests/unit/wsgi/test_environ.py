@@ -139,3 +139,13 @@ def test_on_a_unix_socket_the_server_is_what_the_host_field_says(host: bytes, ex
 
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == expected
     assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == ("", "https")
+
+
+def test_an_environ_says_when_a_stop_has_been_asked_for() -> None:
+    head = head_of("GET", b"/", b"", [(b"host", b"x")])
+
+    def environ(state: dict[str, Any]) -> dict[str, Any]:
+        return environ_of(http_scope(head, TCP, "", state), io.BytesIO(), io.StringIO())
+
+    assert "asgiserve.draining" not in environ({})
+    assert environ({"asgiserve.draining": True})["asgiserve.draining"] is True
