@@ -27,6 +27,7 @@ GROUPS = [
     "Application",
     "Bind",
     "Launch",
+    "Processes",
     "HTTP",
     "Limits",
     "Timeouts (seconds, or none)",

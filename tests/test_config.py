@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from asgiserve.backend import run_options
-from asgiserve.config import LAUNCH_NAMES, OPTIONS, Launch, Settings, Timeouts, split_launch
+from asgiserve.config import LAUNCH_NAMES, OPTIONS, PROCESS_NAMES, Launch, Processes, Settings, Timeouts, split_launch
 from asgiserve.errors import ConfigError
 
 
@@ -140,12 +140,60 @@ def test_whether_clients_need_certificates_is_a_word_or_uvicorns_number(given: A
     assert settings.tls.ssl_cert_reqs == kept
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("100", 100),
+        (100, 100),
+        ("64k", 65_536),
+        ("512M", 512 << 20),
+        ("2G", 2 << 30),
+        ("1 GiB", None),
+        ("1GiB", 1 << 30),
+        ("none", None),
+        (None, None),
+    ],
+)
+def test_memory_is_a_number_of_bytes_or_of_their_multiples(given: Any, kept: int | None) -> None:
+    if given == "1 GiB":
+        with pytest.raises(ConfigError, match=r"^limit_worker_memory: expected a number of bytes"):
+            Processes(limit_worker_memory=given)
+    else:
+        assert Processes(limit_worker_memory=given).limit_worker_memory == kept
+
+
+@pytest.mark.parametrize("name", ["limit_max_requests_jitter", "limit_worker_lifetime_jitter", "reload_delay"])
+@pytest.mark.parametrize("value", ["none", None, -1])
+def test_a_jitter_is_a_number_without_an_end_of_none(name: str, value: Any) -> None:
+    assert getattr(Processes(**{name: "3"}), name) == 3
+    with pytest.raises(ConfigError, match=rf"^{name}: expected "):
+        Processes(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({}, ""),
+        ({"workers": 1, "timeout_worker_healthcheck": 5, "reload_dir": ["src"]}, ""),
+        ({"workers": 2}, "workers"),
+        ({"reload": True, "workers": 2}, "reload"),
+        ({"limit_max_requests": 1}, "limit_max_requests"),
+        ({"limit_worker_memory": "1G"}, "limit_worker_memory"),
+        ({"limit_worker_lifetime": 60}, "limit_worker_lifetime"),
+    ],
+)
+def test_a_supervisor_is_needed_for_several_workers_and_for_one_that_is_to_be_replaced(
+    values: dict[str, Any], reason: str
+) -> None:
+    assert (Processes(**values).supervised, Processes(**values).reason) == (bool(reason), reason)
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"^timeout_keepalive: .* did you mean timeout_keep_alive\?$"):
         Settings.of({"timeout_keepalive": 5})
 
 
-@pytest.mark.parametrize("name", sorted(LAUNCH_NAMES))
+@pytest.mark.parametrize("name", sorted(LAUNCH_NAMES | PROCESS_NAMES))
 def test_a_setting_of_whoever_starts_the_loop_is_refused_by_serve(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{name}: is for run\(\)"):
         Settings.of({name: OPTIONS[name].default})

@@ -14,7 +14,7 @@ import pytest
 from uvicorn import config as uvicorn_config
 from uvicorn.main import main as uvicorn_main
 
-from asgiserve.config import OPTIONS, Launch, Settings, split_launch
+from asgiserve.config import OPTIONS, Launch, Processes, Settings, split
 from asgiserve.errors import ConfigError
 from asgiserve.from_uvicorn import FOREIGN, RENAMED, VALUED_FLAGS, accepted, renamed
 
@@ -70,9 +70,10 @@ def test_every_keyword_of_uvicorn_is_one_here(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(KEYWORDS.keys() - ONLY_THEIRS))
 def test_the_default_of_uvicorns_keyword_is_accepted(name: str) -> None:
-    launch, rest = split_launch(accepted({name: KEYWORDS[name].default})[0])
+    launch, processes, rest = split(accepted({name: KEYWORDS[name].default})[0])
 
     assert isinstance(launch, Launch)
+    assert not processes.supervised
     assert isinstance(Settings.of(rest), Settings)
 
 
@@ -104,7 +105,7 @@ ANSWERS = [
 @pytest.mark.parametrize(("name", "word"), ANSWERS)
 def test_every_word_of_uvicorns_options_is_accepted(name: str, word: str) -> None:
     def result() -> object:
-        launch, rest = split_launch(accepted({name: word})[0])
+        launch, _, rest = split(accepted({name: word})[0])
         return launch, Settings.of(rest)
 
     assert result()
@@ -148,23 +149,6 @@ def test_a_loop_factory_is_refused_with_a_way_out() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("workers", "4", "more than one worker process is not there yet; give 1, or leave it out"),
-        ("reload", True, "restarting when files change is not there yet; leave it out"),
-        ("reload_dir", ["src"], "belongs to reload, which is not there yet; leave it out"),
-        ("reload_include", ["*.html"], "belongs to reload, which is not there yet; leave it out"),
-        ("reload_exclude", ["*.log"], "belongs to reload, which is not there yet; leave it out"),
-        ("reload_delay", "1.5", "belongs to reload, which is not there yet; leave it out"),
-        (
-            "limit_max_requests",
-            "1000",
-            "ending after a number of requests needs worker processes, which are not there yet; leave it out",
-        ),
-        (
-            "limit_max_requests_jitter",
-            "50",
-            "belongs to limit_max_requests, which is not there yet; leave it out",
-        ),
-        ("timeout_worker_healthcheck", 30, "is about worker processes, which are not there yet; leave it out"),
         ("http2", True, "HTTP/2 is not there yet; leave it out, or let a proxy in front speak it"),
     ],
 )
@@ -177,11 +161,24 @@ def test_an_option_that_would_change_an_effect_is_refused_with_a_sentence(name: 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("workers", 0), ("workers", "two"), ("reload", "true"), ("limit_max_requests_jitter", -1)],
+    [("http2", "true"), ("reset_contextvars", 1)],
 )
 def test_a_value_that_uvicorn_would_not_take_either_is_refused_as_one(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{name}: expected .*, but got {value!r}$"):
         accepted({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("workers", 0), ("workers", "two"), ("reload", "true"), ("limit_max_requests_jitter", -1)],
+)
+def test_so_is_a_value_of_its_processes(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}: expected .*, but got {value!r}$"):
+        split({name: value})
+
+
+def test_no_workers_by_keyword_is_the_default() -> None:
+    assert accepted({"workers": None}) == ({}, ())
 
 
 @pytest.mark.parametrize("name", sorted(FOREIGN.keys() - RENAMED.keys()))
@@ -189,9 +186,8 @@ def test_its_default_asks_for_nothing_and_is_accepted(name: str) -> None:
     assert accepted({name: FOREIGN[name].default}) == ({}, ())
 
 
-@pytest.mark.parametrize(("name", "text"), [("workers", "1"), ("workers", " 1"), ("limit_max_requests", "none")])
-def test_its_default_may_be_a_text(name: str, text: str) -> None:
-    assert accepted({name: text}) == ({}, ())
+def test_its_default_may_be_a_text() -> None:
+    assert split({"workers": " 1", "limit_max_requests": "none"})[1] == Processes()
 
 
 def test_reset_contextvars_is_accepted_and_explained() -> None:
@@ -226,4 +222,4 @@ def test_both_names_of_one_setting_are_refused(theirs: str, ours: str) -> None:
 def test_launch_settings_pass_too() -> None:
     kept, _ = accepted({"loop": "zuvloop", "backend": "trio"})
 
-    assert split_launch(kept)[0] == Launch(backend="trio")
+    assert split(kept)[0] == Launch(backend="trio")

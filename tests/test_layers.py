@@ -1,6 +1,7 @@
 """Who may import whom. Read from the source, so that nothing is run and a forbidden import names its line.
 
-cli → signals → supervise → server → {connection | wsgi} → {protocols | asgi} → events → {config | logs} → {errors …}
+cli → starting → supervise → program → signals → server
+→ {connection | wsgi} → {protocols | asgi} → events → {config | logs} → {errors …}
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "asgiserve"
 
 LAYERS = (
     {"cli", "__main__"},
-    {"signals"},
+    {"starting"},
     {"supervise"},
+    {"program"},
+    {"signals"},
     {"server"},
     {"connection"},
     {"protocols", "asgi"},
@@ -34,10 +37,12 @@ LAYERS = (
 """From the top down. A part imports from its own folder and from the rows below its own."""
 
 BESIDE = {
-    "": {"server", "errors", "config", "types", "logs"},
+    "": {"starting", "server", "errors", "config", "types", "logs"},
     "loader": {"errors", "types"},
+    "process": {"errors", "logs"},
     "wsgi": {"errors", "types"},
     "backend": {"config", "errors"},
+    "last_resort": {"backend", "logs"},
     "streams": {"errors", "types", "backend"},
     "demo": {"", "backend", "types"},
     "sources": {"config", "errors", "from_uvicorn"},
@@ -49,13 +54,17 @@ BESIDE = {
 
 USED_BY = {
     "streams": {"server", "connection", "testing"},
-    "loader": {"cli", "server", "testing"},
+    "loader": {"program", "starting", "testing"},
+    "process": {"cli", "program", "server", "signals", "supervise"},
     "wsgi": {"server", "testing"},
-    "supervise": {"cli"},
-    "sources": {"cli", "print_config"},
+    "starting": {""},
+    "last_resort": {"signals"},
+    "supervise": {"cli", "starting"},
+    "program": {"cli", "starting", "supervise"},
+    "sources": {"cli", "print_config", "program"},
     "print_config": {"cli"},
-    "log_config": {"cli", "server"},
-    "log_output": {"cli"},
+    "log_config": {"program", "starting"},
+    "log_output": {"program"},
     "cli": {"__main__"},
     "testing": set[str](),
     "demo": set[str](),
@@ -82,6 +91,7 @@ ONLY_IN = {
     "trio": {"streams", "backend", "testing"},
     "typer": {"cli"},
     "uvloop": {"backend"},
+    "watchfiles": {"supervise"},
     "dotenv": {"sources"},
     "yaml": {"log_config"},
     "httpx": {"testing"},
@@ -204,6 +214,7 @@ def test_every_other_import_is_the_standard_library_or_a_dependency() -> None:
         "httpx",
         "httpcore",
         "trustme",
+        "watchfiles",
         *sys.stdlib_module_names,
     }
 

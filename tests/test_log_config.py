@@ -13,7 +13,7 @@ import pytest
 from asgiserve import logs
 from asgiserve.errors import ConfigError, StartupError
 from asgiserve.log_config import configure_from
-from asgiserve.server import run
+from asgiserve.starting import run
 from tests.support.command_line import HELLO, command_line
 
 if TYPE_CHECKING:

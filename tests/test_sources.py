@@ -225,17 +225,11 @@ def test_a_variable_of_uvicorns_is_noted_with_its_name_here(gather: Gather) -> N
 # --- workers ----------------------------------------------------------------------------------
 
 
-def test_several_workers_by_web_concurrency_are_noted_and_one_serves(gather: Gather) -> None:
+def test_web_concurrency_is_the_number_of_workers(gather: Gather) -> None:
     found = gather({}, {"WEB_CONCURRENCY": "4"})
 
-    assert found.values["workers"].value == 1
-    assert found.notes == ("WEB_CONCURRENCY: asks for 4 workers, which are not there yet; one process serves",)
-
-
-def test_one_worker_by_web_concurrency_needs_no_note(gather: Gather) -> None:
-    found = gather({}, {"WEB_CONCURRENCY": "1"})
-
-    assert (found.values["workers"].value, found.notes) == (1, ())
+    assert found.values["workers"] == Given("4", "WEB_CONCURRENCY")
+    assert found.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -356,9 +350,8 @@ def test_a_file_of_variables_is_for_the_application_and_for_settings(gather: Gat
 
     assert found.variables == {"DATABASE": "postgres://x", "ASGISERVE_PORT": "1", "WEB_CONCURRENCY": "2"}
     assert found.values["port"] == Given("1", "prod.env: ASGISERVE_PORT")
-    assert found.notes == (
-        "prod.env: WEB_CONCURRENCY: asks for 2 workers, which are not there yet; one process serves",
-    )
+    assert found.values["workers"] == Given("2", "prod.env: WEB_CONCURRENCY")
+    assert found.notes == ()
 
 
 @pytest.mark.parametrize("by", ["variable", "configuration file"])

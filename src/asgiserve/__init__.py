@@ -17,8 +17,10 @@ from asgiserve.errors import (
     LocalProtocolError,
     ShutdownError,
     StartupError,
+    WorkerError,
 )
-from asgiserve.server import Server, run, serve
+from asgiserve.server import Server, serve
+from asgiserve.starting import run
 
 __all__ = [
     "AppLoadError",
@@ -30,6 +32,7 @@ __all__ = [
     "Server",
     "ShutdownError",
     "StartupError",
+    "WorkerError",
     "__version__",
     "run",
     "serve",

@@ -1,34 +1,24 @@
 """The command line: options become settings, errors become sentences and exit codes.
 
-The only file that prints, exits or reads the environment, and the only one that knows typer. Every
-option is made from its declaration in `config.OPTIONS`; no setting has a name, a default or a help text
-of its own here. Which of several sources wins is in sources.py, what only uvicorn's users know in from_uvicorn.py.
-What comes after the start, signals and the way to stop, is in signals.py.
-
-Exit codes: 0 after a graceful stop; 1 if the application's shutdown failed, or if something of it could not be ended;
-2 for options that make no sense; 3 if the application could not be loaded or started, or an address not be bound; 130
-and 143 for SIGINT and SIGTERM before the server was up.
+The only file that reads the environment and knows typer. Every option is made from its declaration in
+`config.OPTIONS`; no setting has a name, a default or a help text of its own here. Which of several sources wins is in
+sources.py, what only uvicorn's users know in from_uvicorn.py. What is then run, and which exit code its end is, stands
+in program.py; what several processes are to each other in supervise/.
 """
 
 from __future__ import annotations
 
-import errno
 import inspect
 import os
 import platform
-import sys
-import traceback
-from dataclasses import fields
-from functools import partial
+from dataclasses import fields, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import anyio
 import typer
 from typer.core import TyperCommand
 
-from asgiserve import __version__, log_output, logs
-from asgiserve.backend import run_options
+from asgiserve import __version__, logs
 from asgiserve.config import (
     OPTIONS,
     Application,
@@ -37,32 +27,32 @@ from asgiserve.config import (
     Launch,
     Limits,
     Log,
+    Processes,
     Proxies,
-    Settings,
     Timeouts,
     Tls,
     WebSockets,
-    split_launch,
 )
-from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError
+from asgiserve.errors import ConfigError
 from asgiserve.from_uvicorn import FOREIGN, VALUED_FLAGS, Uvicorn, accepted
-from asgiserve.loader import load
-from asgiserve.log_config import configure_from
 from asgiserve.print_config import config_lines
+from asgiserve.process.notify import Notifier
+from asgiserve.program import configure_logs, exit_code, loaded, planned, serve_here
 from asgiserve.server import check_with
-from asgiserve.signals import serve_until_signalled
+from asgiserve.server.activation import taken_from
 from asgiserve.sources import WORDS, gathered, with_origin
+from asgiserve.supervise import check_supervised, supervise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
     from asgiserve.config import Option
-    from asgiserve.server import Server
+    from asgiserve.program import Plan
     from asgiserve.sources import Gathered, Values
 
 __all__ = ["main"]
 
-PANELS: Final = (Application, Bind, Launch, Http, Limits, Timeouts, WebSockets, Tls, Proxies, Log)
+PANELS: Final = (Application, Bind, Launch, Processes, Http, Limits, Timeouts, WebSockets, Tls, Proxies, Log)
 """The order of the help page: what everybody needs first."""
 
 SHOWN: Final[Mapping[str, Option]] = {**OPTIONS, **FOREIGN}
@@ -217,18 +207,6 @@ def _version(distribution: str) -> str:
 # --- starting ---------------------------------------------------------------------------------
 
 
-class _Plan(NamedTuple):
-    """What is to be run, from all sources."""
-
-    app: str
-    launch: Launch
-    settings: Settings
-    loop: tuple[str, Any]
-    values: Values
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
 def _start(ctx: typer.Context, *, version: bool, print_config: bool, check: bool, **given: Any) -> None:
     values: Values = {}
     try:
@@ -241,114 +219,46 @@ def _start(ctx: typer.Context, *, version: bool, print_config: bool, check: bool
             _print_config(plan)
         if not plan.app:
             ctx.fail(f"APP is missing: name the application as MODULE:ATTRIBUTE, for example: {EXAMPLE}")
-        _configure_logs(plan)
+        configure_logs(plan)
+        if not check:
+            plan = _in_surroundings(plan, os.environ)
+        if plan.processes.supervised:
+            check_supervised(plan)
     except ConfigError as error:
         text = logs.printable(with_origin(str(error), values))
         if not check:
             ctx.fail(text)
         typer.echo(f"No: {text}", err=True)
         raise typer.Exit(2) from None
-    backend, options = plan.loop
-    main, failed = (_check, "No") if check else (_main, "Error")
-    tell = _tell_as_record if plan.launch.log_format == "json" and not check else partial(_tell, failed)
-    raise typer.Exit(_exit_code(lambda: anyio.run(main, plan, backend=backend, backend_options=options), values, tell))
+    if check:
+        raise typer.Exit(exit_code(plan, _check, "No"))
+    raise typer.Exit(exit_code(plan, supervise if plan.processes.supervised else serve_here))
 
 
-def _planned(found: Gathered) -> _Plan:
+def _planned(found: Gathered) -> Plan:
     values = found.values
     kept, notes = accepted({name: one.value for name, one in values.items() if name not in ("app", "env_file")})
-    launch, rest = split_launch(kept)
     app = values["app"].value if "app" in values else ""
-    return _Plan(app, launch, Settings.of(rest), run_options(launch), values, notes, found.notes)
+    return planned(app, kept, values=values, notes=notes, warnings=found.notes)
 
 
-def _print_config(plan: _Plan) -> None:
+def _in_surroundings(plan: Plan, environ: MutableMapping[str, str]) -> Plan:
+    """The plan with what systemd has for this process; the variables that are for nobody else are taken away."""
+    pid = os.getpid()
+    return replace(plan, passed=taken_from(environ, pid), notifier=Notifier.of(environ, pid))
+
+
+def _print_config(plan: Plan) -> None:
     groups = {type(one): one for one in (getattr(plan.settings, each.name) for each in fields(plan.settings))}
-    ordered = [plan.launch if group is Launch else groups[group] for group in PANELS]
+    own = {Launch: plan.launch, Processes: plan.processes}
+    ordered = [own[group] if group in own else groups[group] for group in PANELS]
     for line in config_lines(ordered, OPTIONS, plan.values):
         typer.echo(logs.printable(line))
     raise typer.Exit
 
 
-def _configure_logs(plan: _Plan) -> None:
-    launch, notes = plan.launch, plan.notes
-    if launch.log_config is None:
-        log_output.configure(level=launch.log_level, form=launch.log_format, use_colors=_colours(launch))
-    elif launch.log_format == "json":
-        raise ConfigError("log_format: what lines look like is log_config's part; leave one of them out")
-    else:
-        notes += configure_from(launch.log_config, level=launch.log_level if "log_level" in plan.values else None)
-    for text in notes:
-        logs.log_info(with_origin(text, plan.values))
-    for text in plan.warnings:
-        logs.log_warning(text)
-
-
-def _colours(launch: Launch) -> bool | None:
-    # https://no-color.org: set and not empty means no colours, unless the user asks for them by option.
-    return False if launch.use_colors is None and os.environ.get("NO_COLOR") else launch.use_colors
-
-
-def _exit_code(run: Callable[[], int], values: Values, tell: Callable[[str, BaseException | None], None]) -> int:
-    """Run the server; errors that it raises on purpose become one sentence on stderr."""
-    try:
-        return run()
-    except AsgiserveError as error:
-        cause = error.__cause__ if isinstance(error, AppLoadError) else None
-        tell(logs.printable(_sentence(error, values)), cause)
-        return 1 if isinstance(error, ShutdownError) else 3
-    except KeyboardInterrupt:
-        return 130
-
-
-def _tell(failed: str, sentence: str, cause: BaseException | None) -> None:
-    if cause is not None:
-        traceback.print_exception(cause)
-    typer.echo(f"{failed}: {sentence}", err=True)
-
-
-def _tell_as_record(sentence: str, cause: BaseException | None) -> None:
-    # Whoever asked for a JSON object a line reads this line by a program too.
-    logs.general.critical("%s", sentence, exc_info=cause)
-
-
-def _sentence(error: AsgiserveError, values: Values) -> str:
-    if isinstance(error, ConfigError):
-        return with_origin(str(error), values)
-    if isinstance(error, BindError):
-        return f"{error.strerror or error}{_bind_hint(error.errno)}"
-    return str(error)
-
-
-def _bind_hint(number: int | None) -> str:
-    if number == errno.EADDRINUSE:
-        tool = "ss -ltnp" if sys.platform == "linux" else "lsof -nP -iTCP -sTCP:LISTEN"
-        return f"; `{tool}` shows who listens there, --port takes another port, --port 0 any free one"
-    if number == errno.EACCES:
-        return "; ports below 1024 and others' directories need privileges, --port takes another port"
-    return ""
-
-
-# --- serving ----------------------------------------------------------------------------------
-
-
-async def _main(plan: _Plan) -> int:
-    """The program inside the event loop; the application is imported here, where it may use the loop."""
-    app = load(plan.app, app_dir=plan.launch.app_dir, factory=plan.launch.factory)
-    logs.log_info(f"Started server process [{os.getpid()}]")
-    exit_code = await serve_until_signalled(app, plan.settings, _announce)
-    logs.log_info(f"Finished server process [{os.getpid()}]")
-    return exit_code
-
-
-async def _check(plan: _Plan) -> int:
-    """The same up to where something would be bound or started."""
-    app = load(plan.app, app_dir=plan.launch.app_dir, factory=plan.launch.factory)
-    check_with(app, plan.settings)
+async def _check(plan: Plan) -> int:
+    """Whether the application can be served, up to where something would be bound or started."""
+    check_with(loaded(plan), plan.settings)
     typer.echo(f"Yes: {logs.printable(plan.app)} can be served.")
     return 0
-
-
-def _announce(server: Server) -> None:
-    for url in server.urls:
-        logs.log_info(f"asgiserve running on {url} (Press CTRL+C to quit)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from asgiserve import setting_values as values
 from asgiserve.errors import ConfigError
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Option", "options_of", "setting"]
 
 
-def setting(default: Any, convert: values.Converter, text: str) -> Any:
-    return field(default=default, repr=convert is not values.secret, metadata={"convert": convert, "text": text})
+def setting(default: Any, convert: values.Converter, text: str, *, name: str | None = None) -> Any:
+    """`name` is the flat name of a setting that has no prefix although its group has one."""
+    metadata = {"convert": convert, "text": text, "name": name}
+    return field(default=default, repr=convert is not values.secret, metadata=metadata)
+
+
+_NONE_IS_NO_LIMIT: Final = (values.optional_count, values.optional_size)
 
 
 class Group:
@@ -40,7 +45,8 @@ class Group:
                 expected = convert.__doc__.rstrip(".")
                 expected = expected[0].lower() + expected[1:]
                 shown = repr(value) if one.repr else "something else"
-                raise ConfigError(f"{self.prefix}{one.name}: expected {expected}, but got {shown}") from None
+                name = one.metadata["name"] or self.prefix + one.name
+                raise ConfigError(f"{name}: expected {expected}, but got {shown}") from None
             object.__setattr__(self, one.name, converted)
 
 
@@ -80,7 +86,7 @@ class Option:
         """The default as one would type it; None where there is none, or where `text` tells it in words."""
         if self.form is None:
             return None if self.default is None else "on" if self.default else "off"
-        if self.default == math.inf or (self.default is None and self.convert is values.optional_count):
+        if self.default == math.inf or (self.default is None and self.convert in _NONE_IS_NO_LIMIT):
             return "none"
         if self.default in (None, "", ()):
             return None
@@ -92,7 +98,7 @@ def options_of(groups: Iterable[type[Group]]) -> Mapping[str, Option]:
     for group in groups:
         for one in fields(group):  # type: ignore[arg-type]
             assert one.default is not MISSING
-            name = group.prefix + one.name
+            name = one.metadata["name"] or group.prefix + one.name
             options[name] = Option(
                 name=name,
                 attribute=one.name,

@@ -11,6 +11,7 @@ come out of `send()`.
     ├── BindError(OSError)                an address cannot be bound or listened on
     ├── StartupError                      the application's lifespan startup failed
     ├── ShutdownError                     the application's lifespan ended badly
+    ├── WorkerError                       worker processes ended badly, or again and again
     ├── LocalProtocolError(RuntimeError)  the application broke a rule of ASGI or HTTP
     ├── RemoteProtocolError               the peer broke a rule of HTTP; carries the suggested status
     │   └── WebSocketError                the peer broke a rule of WebSocket; carries the close code
@@ -36,6 +37,7 @@ __all__ = [
     "ShutdownError",
     "StartupError",
     "WebSocketError",
+    "WorkerError",
     "bare_errors",
 ]
 
@@ -62,6 +64,10 @@ class StartupError(AsgiserveError):
 
 class ShutdownError(AsgiserveError):
     """The application's lifespan failed while serving or shutting down, or overran its limit."""
+
+
+class WorkerError(AsgiserveError):
+    """Worker processes ended badly, or so often that no more of them are started. Raised by `run()` only."""
 
 
 class LocalProtocolError(AsgiserveError, RuntimeError):

@@ -27,17 +27,6 @@ class Uvicorn(Group):
 
     panel: ClassVar[str] = "From uvicorn"
 
-    workers: int = setting(1, values.count, "Worker processes. More than 1 are not there yet: refused.")
-    reload: bool = setting(False, values.flag, "Restart when files change. Not there yet: refused.")
-    reload_dir: tuple[str, ...] = setting((), values.texts, "What --reload watches. Refused with it.")
-    reload_include: tuple[str, ...] = setting((), values.texts, "What --reload watches. Refused with it.")
-    reload_exclude: tuple[str, ...] = setting((), values.texts, "What --reload does not watch. Refused with it.")
-    reload_delay: float = setting(0.25, values.seconds, "How often --reload looks. Refused with it.")
-    limit_max_requests: int | None = setting(
-        None, values.optional_count, "Requests after which a worker ends. Not there yet: refused."
-    )
-    limit_max_requests_jitter: int = setting(0, values.whole, "Spreads --limit-max-requests. Refused with it.")
-    timeout_worker_healthcheck: float = setting(5.0, values.seconds, "For --workers. Refused with them.")
     http2: bool = setting(False, values.flag, "HTTP/2. Not there yet: refused.")
     h11_max_incomplete_event_size: int | None = setting(
         None, values.optional_count, "Is --limit-request-head here, and sets it."
@@ -63,22 +52,10 @@ RENAMED: Final[Mapping[str, str]] = {
 VALUED_FLAGS: Final = frozenset({"ws_per_message_deflate"})
 """Flags of ours that take true or false as their next word in uvicorn."""
 
-_NONE_IS_DEFAULT: Final = frozenset({*FOREIGN, *RENAMED, "env_file", "forwarded_allow_ips", "log_level"})
+_NONE_IS_DEFAULT: Final = frozenset({*FOREIGN, *RENAMED, "env_file", "forwarded_allow_ips", "log_level", "workers"})
 """Keywords for which None is uvicorn's way to say that nothing was given."""
 
-_NO_WORKERS: Final = "worker processes, which are not there yet; leave it out"
-_NO_RELOAD: Final = "belongs to reload, which is not there yet; leave it out"
-
 _REFUSALS: Final[Mapping[str, str]] = {
-    "workers": "more than one worker process is not there yet; give 1, or leave it out",
-    "reload": "restarting when files change is not there yet; leave it out",
-    "reload_dir": _NO_RELOAD,
-    "reload_include": _NO_RELOAD,
-    "reload_exclude": _NO_RELOAD,
-    "reload_delay": _NO_RELOAD,
-    "limit_max_requests": f"ending after a number of requests needs {_NO_WORKERS}",
-    "limit_max_requests_jitter": "belongs to limit_max_requests, which is not there yet; leave it out",
-    "timeout_worker_healthcheck": f"is about {_NO_WORKERS}",
     "env_file": "is for the command line; in a program, set the variables before",
     "http2": "HTTP/2 is not there yet; leave it out, or let a proxy in front speak it",
 }

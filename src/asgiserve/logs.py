@@ -42,6 +42,7 @@ __all__ = [
     "log_error",
     "log_info",
     "log_internal_error",
+    "log_parting",
     "log_refusal",
     "log_trace",
     "log_unstoppable",
@@ -201,6 +202,15 @@ def log_app_error(method: str, path: str, error: BaseException) -> None:
     general.error("Exception in ASGI application (%s)", _request(method, path), exc_info=error)
 
 
+def log_parting(method: str, path: str, error: BaseException) -> None:
+    """The application has let the news pass that its peer has left, or that the server stops: one line."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = text_of(error)
+    what = f"{type(error).__name__}{text and f': {text}'}"
+    general.info("ASGI application ended by %s (%s)", what, _request(method, path))
+
+
 def log_app_fault(method: str, path: str, fault: str) -> None:
     """The application returned, but `fault`: "without starting a response"."""
     general.error("ASGI application returned %s (%s)", fault, _request(method, path))
@@ -212,10 +222,12 @@ def _request(method: str, path: str) -> str:
     return f"{printable(method)} {printable(path)}{known and f', request {known}'}"
 
 
-def log_unstoppable(method: str, path: str, stack: str) -> None:
-    """An application goes on although it was cancelled."""
+def log_unstoppable(name: str, method: str, path: str, age: float | None, stack: str) -> None:
+    """An application goes on although it was cancelled. `age` is for how many seconds it has been running."""
     general.error(
-        "The application goes on although it was cancelled (%s %s):\n%s",
+        "The application %s%s goes on although it was cancelled (%s %s):\n%s",
+        name,
+        "" if age is None else f", running for {age:.1f} s,",
         printable(method),
         printable(path),
         stack,

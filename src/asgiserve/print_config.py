@@ -37,7 +37,7 @@ def _line(option: Option, value: Any, values: Values) -> str:
     origin = values[option.name].origin if option.name in values else "default"
     if option.convert is setting_values.secret and value is not None:
         return f"# {option.name} is set, and not shown  # {origin}"
-    if value is None and option.convert is not setting_values.optional_count:
+    if value is None and option.convert not in (setting_values.optional_count, setting_values.optional_size):
         _, told, words = option.text.partition(" [default: ")
         return f"# {option.name} is not set{told.removesuffix(': ') and f' [default: {words}'}  # {origin}"
     as_text = _AS_TEXT.get(option.convert)

@@ -26,14 +26,18 @@ __all__ = [
     "count",
     "descriptor",
     "field_name",
+    "file_mode",
+    "finite_seconds",
     "flag",
     "forwarded_fields",
     "header_pairs",
     "host",
     "logging_config",
+    "name_or_number",
     "optional_count",
     "optional_flag",
     "optional_path",
+    "optional_size",
     "optional_text",
     "path_patterns",
     "port",
@@ -82,6 +86,24 @@ def optional_count(value: Any) -> int | None:
     return count(value)
 
 
+def finite_seconds(value: Any) -> float:
+    """A duration in seconds, 0 or more."""
+    duration = seconds(value)
+    if duration == math.inf:
+        raise ValueError
+    return duration
+
+
+_UNITS: Final[Mapping[str, int]] = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def optional_size(value: Any) -> int | None:
+    """A number of bytes, 1 or more, with K, M or G behind it for their multiples by 1024; or none for no limit."""
+    if isinstance(value, str) and (found := re.fullmatch(r"\s*([0-9]+)([kmg]?)(i?b)?\s*", value.lower())):
+        return count(int(found[1]) * _UNITS[found[2]])
+    return optional_count(value)
+
+
 def port(value: Any) -> int | None:
     """A port from 0 to 65535 (0: any free one)."""
     if value is None:
@@ -98,6 +120,24 @@ def descriptor(value: Any) -> int | None:
     if isinstance(value, (bool, float)) or int(value) < 0:
         raise ValueError
     return int(value)
+
+
+def file_mode(value: Any) -> str | None:
+    """A file's permissions in octal, from 000 to 777."""
+    if value is None:
+        return None
+    # A number is one already, as 0o660 of Python and TOML; 660 is too large for one.
+    mode = int(value, 8) if isinstance(value, str) else value
+    if isinstance(mode, (bool, float)) or not 0 <= mode <= 0o777:
+        raise ValueError
+    return f"{mode:03o}"
+
+
+def name_or_number(value: Any) -> str | None:
+    """A name, or a number."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    return optional_text(value)
 
 
 def flag(value: Any) -> bool:
@@ -259,8 +299,12 @@ FORMS: Final[Mapping[Converter, str | None]] = {
     count: "NUMBER",
     whole: "NUMBER",
     optional_count: "NUMBER",
+    optional_size: "BYTES",
+    finite_seconds: "SECONDS",
     port: "PORT",
     descriptor: "NUMBER",
+    file_mode: "OCTAL",
+    name_or_number: "NAME",
     text: "TEXT",
     optional_text: "TEXT",
     optional_path: "PATH",

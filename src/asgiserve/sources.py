@@ -92,7 +92,7 @@ def gathered(flags: Mapping[str, Any], environ: Mapping[str, str], directory: st
         variables = _merged(variables, _from_environment(extra, _name_of(env_file)))
         variables.pop("config", None)
     values = _merged(named, variables, table)
-    notes = [*_notes_on_workers(values), *_notes_on_renamed(values)]
+    notes = _notes_on_renamed(values)
     return Gathered(values, extra, (*notes, *_notes_on_uvicorns(environ)))
 
 
@@ -232,17 +232,6 @@ def _variables_of(given: Given) -> dict[str, str]:
 
 
 # --- what to say ------------------------------------------------------------------------------
-
-
-def _notes_on_workers(values: Values) -> list[str]:
-    """A platform sets WEB_CONCURRENCY, whoever serves: more than one is no mistake of anybody."""
-    given = values.get("workers")
-    if given is None or not given.origin.endswith("WEB_CONCURRENCY") or not re.fullmatch(r"0*[1-9]\d*", given.value):
-        return []  # what is no count, config/ refuses
-    values["workers"] = Given(1, given.origin)
-    if int(given.value) == 1:
-        return []
-    return [f"{given.origin}: asks for {given.value} workers, which are not there yet; one process serves"]
 
 
 def _notes_on_renamed(values: Values) -> list[str]:

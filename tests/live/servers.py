@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication
     from tests.live.backends import Backend
 
-__all__ = ["PATIENCE", "ProcessServer", "ThreadServer", "command"]
+__all__ = ["PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
 
 PATIENCE: Final = 10.0
 """How long a test waits for what should happen at once. Only a failing test ever waits this long."""
 
 _STOP_SETTINGS: Final = {"timeout_graceful_shutdown": 5, "timeout_linger": 0.1}
 """For every server that a test does not tell otherwise: ends soon, and well within PATIENCE."""
+
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+"""What ends a server in any case."""
 
 _ROOT: Final = Path(__file__).parent.parent.parent
 
@@ -164,7 +167,7 @@ def command(target: str, backend: Backend, settings: Mapping[str, Any]) -> list[
         else:
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{flag}", str(one)]
-    return [*words, "--app-dir", str(_ROOT), target]
+    return [*words, *([] if "app_dir" in settings else ["--app-dir", str(_ROOT)]), target]
 
 
 class ProcessServer:
@@ -193,11 +196,13 @@ class ProcessServer:
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.stdout = _Lines(self.process.stdout)
-        self.stderr = _Lines(self.process.stderr)
+        self.stdout = Lines(self.process.stdout)
+        self.stderr = Lines(self.process.stderr)
         self.expected_code: int | None = 0
         """What `finish()` checks; None for any."""
+        self._traceback_expected = False
         self._signalled = False
+        """It has been told to end."""
         try:
             self.stderr.wait_for(ready)
         except BaseException:
@@ -219,7 +224,7 @@ class ProcessServer:
         return int(self.url.rpartition(":")[2])
 
     def send_signal(self, number: signal.Signals) -> None:
-        self._signalled = True
+        self._signalled = self._signalled or number in _ENDS
         self.process.send_signal(number)
 
     def wait_exit(self, timeout: float = PATIENCE) -> int:
@@ -233,13 +238,17 @@ class ProcessServer:
         self._end()
         return code
 
+    def expect_traceback(self) -> None:
+        """The application has an error that is shown, and that is what is tested."""
+        self._traceback_expected = True
+
     def finish(self) -> None:
         if not self._signalled:
             self.send_signal(signal.SIGTERM)
         code = self.wait_exit()
         errors = self.stderr.text
         assert self.expected_code in (code, None), f"exit code {code}; stderr:\n{errors}"
-        assert "Traceback" not in errors, errors
+        assert self._traceback_expected or "Traceback" not in errors, errors
 
     def _end(self) -> None:
         """Leave nothing behind: no process, no thread, no open pipe."""
@@ -252,7 +261,7 @@ class ProcessServer:
         self.stderr.close()
 
 
-class _Lines:
+class Lines:
     """The lines of a pipe, read by a thread as they come."""
 
     def __init__(self, pipe: IO[str]) -> None:

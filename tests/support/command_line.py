@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -51,6 +52,7 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loggers = [logging.getLogger(name) for name in ("asgiserve.error", "asgiserve.access")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = dict(os.environ)
     modules = set(sys.modules)
 
@@ -64,6 +66,8 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         return Outcome(code, out, err)
 
     yield run
+    for number, taker in taken.items():
+        signal.signal(number, taker)
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
         logger.handlers[:] = handlers
         logger.setLevel(level)

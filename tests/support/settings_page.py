@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from asgiserve.config import (
     LAUNCH_NAMES,
     OPTIONS,
+    PROCESS_NAMES,
     Application,
     Bind,
     Http,
     Launch,
     Limits,
     Log,
+    Processes,
     Proxies,
     Timeouts,
     Tls,
@@ -45,7 +47,7 @@ This page is made of the declarations in `src/asgiserve/config/`; do not edit it
 
 
 def page() -> str:
-    groups = (Application, Bind, Launch, Http, Limits, Timeouts, WebSockets, Tls, Proxies, Log)
+    groups = (Application, Bind, Launch, Processes, Http, Limits, Timeouts, WebSockets, Tls, Proxies, Log)
     return "\n".join([HEAD, *map(_section, groups), _section(Uvicorn)])
 
 
@@ -56,6 +58,8 @@ def _section(group: type) -> str:
     lines += [_row(option) for option in options]
     if all(option.name in LAUNCH_NAMES for option in options):
         lines += ["", "`serve()` takes none of these: whoever awaits it has started a loop already."]
+    if all(option.name in PROCESS_NAMES for option in options):
+        lines += ["", "`serve()` takes none of these: it is one server in somebody's process."]
     return "\n".join([*lines, ""])
 
 

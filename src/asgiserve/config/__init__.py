@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from asgiserve.config.launch import Launch
+from asgiserve.config.processes import Processes
 from asgiserve.config.proxies import Proxies
 from asgiserve.config.serving import Application, Bind, Http, Limits, Timeouts, WebSockets
 from asgiserve.config.tls import Tls
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LAUNCH_NAMES",
     "OPTIONS",
+    "PROCESS_NAMES",
     "Application",
     "Bind",
     "Http",
@@ -40,11 +42,15 @@ __all__ = [
     "Limits",
     "Log",
     "Option",
+    "Processes",
     "Proxies",
     "Settings",
     "Timeouts",
     "Tls",
     "WebSockets",
+    "for_one_server",
+    "split",
+    "split_launch",
 ]
 
 
@@ -61,11 +67,14 @@ _SERVER_GROUPS: Final[Mapping[str, type[Group]]] = {
 }
 
 
-OPTIONS: Final = options_of([*_SERVER_GROUPS.values(), Launch])
+OPTIONS: Final = options_of([*_SERVER_GROUPS.values(), Launch, Processes])
 """Every setting by its flat name."""
 
 LAUNCH_NAMES: Final = frozenset(options_of([Launch]))
 """The settings that `serve()` does not take: the caller has decided them already."""
+
+PROCESS_NAMES: Final = frozenset(options_of([Processes]))
+"""The settings that `serve()` does not take either: it is one server in somebody's process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +103,8 @@ class Settings:
                 raise ConfigError(
                     f"{name}: is for run() and the command line; who awaits serve() has decided it already"
                 )
+            if option.group is Processes:
+                raise ConfigError(f"{name}: is for run() and the command line; serve() is one server in your process")
             chosen.setdefault(option.group, {})[option.attribute] = value
         groups: dict[str, Any] = {name: group(**chosen.get(group, {})) for name, group in _SERVER_GROUPS.items()}
         return cls(**groups)
@@ -104,6 +115,22 @@ def split_launch(keywords: Mapping[str, Any]) -> tuple[Launch, Mapping[str, Any]
     launch = {name: value for name, value in keywords.items() if name in LAUNCH_NAMES}
     rest = {name: value for name, value in keywords.items() if name not in LAUNCH_NAMES}
     return Launch(**launch), rest
+
+
+def split(keywords: Mapping[str, Any]) -> tuple[Launch, Processes, Mapping[str, Any]]:
+    """The same, with what is for the supervisor of several processes."""
+    launch, rest = split_launch(keywords)
+    processes = {name: value for name, value in rest.items() if name in PROCESS_NAMES}
+    return launch, Processes(**processes), {name: value for name, value in rest.items() if name not in processes}
+
+
+def for_one_server(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keywords without those that ask for no more than the one process that there is."""
+    return {
+        name: value
+        for name, value in keywords.items()
+        if name not in PROCESS_NAMES or getattr(Processes(**{name: value}), name) != OPTIONS[name].default
+    }
 
 
 def _unknown(name: str) -> str:

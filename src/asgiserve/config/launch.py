@@ -28,6 +28,15 @@ class Launch(Group):
     )
     app_dir: str = setting("", values.text, "Directory to import the application from. [default: the current one]")
     factory: bool = setting(False, values.flag, "APP names a callable that makes the application.")
+    pid_file: str | None = setting(
+        None, values.optional_path, "A file for the process's number, locked while it runs. Not on Windows."
+    )
+    user: str | None = setting(
+        None,
+        values.name_or_number,
+        "The user to go on as once the sockets are bound, before the application is imported. Takes root.",
+    )
+    group: str | None = setting(None, values.name_or_number, "The group to go on as. [default: the user's]")
     log_level: str = setting(
         "info",
         values.choice("critical", "error", "warning", "info", "debug", "trace"),

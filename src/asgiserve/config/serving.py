@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from asgiserve import setting_values as values
 from asgiserve.declaring import Group, setting
+from asgiserve.errors import ConfigError
 
 __all__ = ["Application", "Bind", "Http", "Limits", "Timeouts", "WebSockets"]
 
@@ -28,14 +29,30 @@ class Bind(Group):
         "Address or name to listen on, every address of a name. [default: 127.0.0.1]",
     )
     port: int | None = setting(None, values.port, "Port to listen on; 0 takes a free one. [default: 8000]")
-    uds: str | None = setting(None, values.optional_text, "Path of a Unix socket to listen on instead.")
+    uds: str | None = setting(
+        None, values.optional_text, "Path of a Unix socket to listen on instead; @NAME for an abstract one (Linux)."
+    )
+    uds_mode: str | None = setting(
+        None, values.file_mode, "Permissions of Unix sockets: 660, say. [default: what the umask leaves]"
+    )
+    uds_group: str | None = setting(
+        None, values.name_or_number, "Group of Unix sockets, by name or number. [default: the process's]"
+    )
     fd: int | None = setting(None, values.descriptor, "File descriptor of a bound socket to listen on instead.")
     bind: tuple[str, ...] = setting(
         (),
         values.texts,
-        "HOST:PORT, [IPv6]:PORT, unix:PATH or fd:NUMBER to listen on; behind it ,tls=off for plain HTTP. Repeatable.",
+        "HOST:PORT, [IPv6]:PORT, unix:PATH, fd:NUMBER, or fd:NAME of a socket from systemd, to listen on; behind it"
+        " ,tls=off for plain HTTP. Repeatable.",
     )
     backlog: int = setting(2048, values.count, "Connections that the kernel queues before they are accepted.")
+
+    def __post_init__(self) -> None:
+        Group.__post_init__(self)
+        places = [*(one.removeprefix("unix:") for one in self.bind if one.startswith("unix:")), self.uds or "@"]
+        for name in ("uds_mode", "uds_group"):
+            if getattr(self, name) is not None and all(one.startswith("@") for one in places):
+                raise ConfigError(f"{name}: is for a Unix socket with a path, and none is to be made; give uds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +155,12 @@ class Timeouts(Group):
     )
     graceful_shutdown: float = setting(
         25.0, values.seconds, "The grace period: at a stop, what still runs after this is cancelled."
+    )
+    shutdown_delay: float = setting(
+        0.0,
+        values.finite_seconds,
+        "At a stop, first serve on for so long, while load balancers take notice. Not for Ctrl+C.",
+        name="shutdown_delay",
     )
     lifespan_startup: float = setting(
         math.inf,

@@ -1,0 +1,197 @@
+"""The program around a server: what is to be run, how it logs, and which exit code its end is.
+
+Shared by the command line, by `run()` and by each worker process, so that an application is loaded, served and
+reported on in one way. What the settings are made of is in sources.py, what signals mean in signals.py, and what
+several processes are to each other in supervise/.
+
+Exit codes: 0 after a graceful stop; 1 if the application's shutdown failed, if something of it could not be ended, or
+if workers ended again and again; 2 for options that make no sense; 3 if the application could not be loaded or
+started, or an address not be bound; 130 and 143 for SIGINT and SIGTERM before the server was up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+
+from asgiserve import log_output, logs
+from asgiserve.backend import run_options
+from asgiserve.config import Settings, split
+from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError, WorkerError
+from asgiserve.loader import load
+from asgiserve.log_config import configure_from
+from asgiserve.process.notify import Notifier
+from asgiserve.server.claims import claimed
+from asgiserve.signals import interruptible, serve_until_signalled
+from asgiserve.sources import with_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from asgiserve.config import Launch, Processes
+    from asgiserve.server.activation import PassedSocket
+    from asgiserve.sources import Values
+    from asgiserve.types import ASGIApplication
+
+__all__ = ["Plan", "configure_logs", "exit_code", "loaded", "planned", "serve_here"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be run. A worker process is sent the supervisor's, so everything in it can be pickled."""
+
+    app: str
+    """Where to import the application from; empty if nobody has said."""
+    launch: Launch
+    processes: Processes
+    settings: Settings
+    values: Values
+    """Who gave which value, for the sentences about them. Empty if a program did."""
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What is to be said once at the start."""
+    passed: tuple[PassedSocket, ...] = ()
+    """Sockets that systemd has passed to this process."""
+    notifier: Notifier = field(default_factory=Notifier)
+    """Whom this process tells how it does."""
+
+
+def planned(
+    app: str,
+    keywords: Mapping[str, Any],
+    *,
+    values: Values | None = None,
+    notes: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+) -> Plan:
+    """Flat names as a plan. Raises ConfigError, whose text begins with the setting's name."""
+    launch, processes, rest = split(keywords)
+    settings = Settings.of(rest)
+    run_options(launch)  # raises if loop and backend do not fit: before anything is started
+    if processes.reload and processes.workers > 1:
+        notes += (f"workers: reload has one worker; {processes.workers} are for a server without it",)
+    if processes.supervised and sys.platform == "win32":
+        raise ConfigError(f"{processes.reason}: needs worker processes, which are not there on Windows; leave it out")
+    return Plan(
+        app=app,
+        launch=launch,
+        processes=processes,
+        settings=settings,
+        values={} if values is None else values,
+        notes=notes,
+        warnings=warnings,
+    )
+
+
+# --- logging ----------------------------------------------------------------------------------
+
+
+def configure_logs(plan: Plan) -> None:
+    """Log as the settings say, and say what is to be said once at the start. Raises ConfigError."""
+    notes = configure_logs_quietly(plan)
+    for text in (*plan.notes, *notes):
+        logs.log_info(with_origin(text, plan.values))
+    for text in plan.warnings:
+        logs.log_warning(text)
+
+
+def configure_logs_quietly(plan: Plan) -> tuple[str, ...]:
+    """The same in another process of the same program; returns what there is to say about it."""
+    launch = plan.launch
+    if launch.log_config is None:
+        log_output.configure(level=launch.log_level, form=launch.log_format, use_colors=_colours(launch))
+        return ()
+    if launch.log_format == "json":
+        raise ConfigError("log_format: what lines look like is log_config's part; leave one of them out")
+    return configure_from(launch.log_config, level=launch.log_level if "log_level" in plan.values else None)
+
+
+def _colours(launch: Launch) -> bool | None:
+    # https://no-color.org: set and not empty means no colours, unless the user asks for them by option.
+    return False if launch.use_colors is None and os.environ.get("NO_COLOR") else launch.use_colors
+
+
+# --- serving ----------------------------------------------------------------------------------
+
+
+def loaded(plan: Plan) -> ASGIApplication:
+    """The application, imported inside the event loop, where it may make locks and groups. Raises AppLoadError."""
+    return load(plan.app, app_dir=plan.launch.app_dir, factory=plan.launch.factory)
+
+
+async def serve_here(plan: Plan) -> int:
+    """Serve in this process until a signal stops it; returns the exit code."""
+    with ExitStack() as stack:
+        with interruptible():
+            claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
+            app = loaded(plan)
+        logs.log_info(f"Started server process [{os.getpid()}]")
+        code = await serve_until_signalled(
+            app,
+            plan.settings,
+            lambda server: announce(server.urls),
+            sockets=claims.bound,
+            notifier=plan.notifier,
+            release=claims.release,
+        )
+    logs.log_info(f"Finished server process [{os.getpid()}]")
+    return code
+
+
+def announce(urls: Sequence[str]) -> None:
+    for url in urls:
+        logs.log_info(f"asgiserve running on {url} (Press CTRL+C to quit)")
+
+
+# --- the end ----------------------------------------------------------------------------------
+
+
+def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Literal["Error", "No"] = "Error") -> int:
+    """Run `main` in an event loop; what it raises on purpose becomes one sentence on stderr, and its exit code."""
+    backend, options = run_options(plan.launch)
+    try:
+        return anyio.run(main, plan, backend=backend, backend_options=options)
+    except AsgiserveError as error:
+        cause = error.__cause__ if isinstance(error, AppLoadError) else None
+        as_record = plan.launch.log_format == "json" and failed == "Error"
+        tell = _tell_as_record if as_record else partial(_tell, failed)
+        tell(logs.printable(_sentence(error, plan.values)), cause)
+        return 1 if isinstance(error, (ShutdownError, WorkerError)) else 3
+    except KeyboardInterrupt:
+        return 130
+
+
+def _tell(failed: str, sentence: str, cause: BaseException | None) -> None:
+    if cause is not None:
+        traceback.print_exception(cause)
+    print(f"{failed}: {sentence}", file=sys.stderr, flush=True)
+
+
+def _tell_as_record(sentence: str, cause: BaseException | None) -> None:
+    # Whoever asked for a JSON object a line reads this line by a program too.
+    logs.general.critical("%s", sentence, exc_info=cause)
+
+
+def _sentence(error: AsgiserveError, values: Values) -> str:
+    if isinstance(error, ConfigError):
+        return with_origin(str(error), values)
+    if isinstance(error, BindError):
+        return f"{error.strerror or error}{_bind_hint(error.errno)}"
+    return str(error)
+
+
+def _bind_hint(number: int | None) -> str:
+    if number == errno.EADDRINUSE:
+        tool = "ss -ltnp" if sys.platform == "linux" else "lsof -nP -iTCP -sTCP:LISTEN"
+        return f"; `{tool}` shows who listens there, --port takes another port, --port 0 any free one"
+    if number == errno.EACCES:
+        return "; ports below 1024 and others' directories need privileges, --port takes another port"
+    return ""

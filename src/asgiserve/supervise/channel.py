@@ -1,0 +1,107 @@
+"""The line between the supervisor and a worker: a socket pair, and on it JSON, one object a line.
+
+The first thing on it is the plan, which only the supervisor writes. From then on each side reads what the other says
+with distrust: a line that is too long, or no JSON object with a `word`, is the end of the line, and so is its end. No
+line is waited for without somebody who ends the wait: the supervisor when the process has ended, the worker with its
+server.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["MAX_LINE", "Channel", "read_plan", "write_plan"]
+
+MAX_LINE: Final = 1 << 20
+"""Bytes of a line. The longest are overviews, with a stack for each request."""
+
+_CHUNK: Final = 65_536
+_LENGTH: Final = struct.Struct("!I")
+
+
+class Channel:
+    """One end, in an event loop. Owns its socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._buffer = bytearray()
+
+    async def receive(self) -> dict[str, Any] | None:
+        """The next object; None if the other end is closed, or says what it should not."""
+        while (newline := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MAX_LINE:
+                return None
+            try:
+                data = self._socket.recv(_CHUNK)
+            except BlockingIOError:
+                await anyio.wait_readable(self._socket)
+                continue
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._buffer += data
+        line = bytes(self._buffer[:newline])
+        del self._buffer[: newline + 1]
+        return _object(line)
+
+    def send_nowait(self, word: str, **more: Any) -> bool:
+        """Say it, if the other end takes it at once: what it has not read by far is all there is to say."""
+        line = json.dumps({"word": word, **more}).encode() + b"\n"
+        try:
+            return self._socket.send(line) == len(line)
+        except OSError:
+            return False
+
+    async def send_plan(self, plan: bytes) -> None:
+        """The first bytes on a line. Raises OSError."""
+        rest = memoryview(_LENGTH.pack(len(plan)) + plan)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and isinstance(said.get("word"), str) else None
+
+
+def write_plan(plan: object) -> bytes:
+    """A plan as `read_plan` takes it. Raises what pickle raises for what cannot be handed to another process."""
+    return pickle.dumps((sys.argv, sys.path, pickle.dumps(plan)))
+
+
+def read_plan(end: socket.socket) -> tuple[list[str], list[str], bytes]:
+    """The first thing on a line: the supervisor's arguments and where it imports from, as multiprocessing hands them
+    down too; and what to unpickle once that is set. Blocks: there is no loop yet."""
+    length = _LENGTH.unpack(_exactly(end, _LENGTH.size))[0]
+    arguments, search_path, plan = pickle.loads(_exactly(end, length))
+    return arguments, search_path, plan
+
+
+def _exactly(end: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = end.recv(size - len(data))
+        if not more:
+            raise EOFError("the supervisor is gone")
+        data += more
+    return bytes(data)

@@ -1,0 +1,307 @@
+"""A worker as the supervisor sees it: a process that it has started, the line to it, and the waits that belong to it.
+
+Started afresh, never forked: a copy of a running event loop is of no use to anybody. It has a session of its own, so
+that Ctrl+C at a terminal reaches the supervisor alone, which then says how to end. Which worker is started or ended,
+and when, is decided in fleet.py; the other end of the line is worker.py.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+
+from asgiserve import logs
+from asgiserve.supervise.channel import Channel
+from asgiserve.supervise.memory import resident_bytes, size_text
+from asgiserve.supervise.pulse import Pulse, Verdict
+from asgiserve.supervise.states import Ended, State, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anyio.abc import Process, TaskGroup
+
+    from asgiserve.config import Processes, Timeouts
+
+__all__ = ["Events", "Worker", "interpreter_options", "spawn"]
+
+_SLACK_SECONDS: Final = 3.0
+"""Beyond the longest that a worker's stop takes by its own limits. A worker that needs more does not answer."""
+
+_QUICK_GRACE: Final = 5.0
+_CANCELLED_SECONDS: Final = 1.0
+
+_STARTING_SECONDS: Final = 5.0
+"""For a worker that is not ready and was told to end: its lifespan's startup may have something to undo."""
+
+_BLOCKED_SECONDS: Final = 5.0
+"""Between SIGTERM and SIGKILL for a worker whose loop does not turn: it may yet come back, and then ends by itself."""
+
+_ANSWER_SECONDS: Final = 2.0
+"""For a worker's overview, which a thread of it writes, whatever its loop does."""
+
+_LOOK_SECONDS: Final = 1.0
+"""How often a worker with limits is looked at."""
+
+_COMMANDS: Final = {Stop.GRACEFUL: "stop", Stop.QUICK: "hurry", Stop.ABORT: "abort"}
+
+
+class Events(Protocol):
+    """Who is told what becomes of a worker."""
+
+    def ready(self) -> None: ...
+    def leaving(self) -> None: ...
+    def wears(self, why: str) -> None:
+        """It is to be replaced."""
+
+    def blocked(self, why: str) -> None:
+        """Its loop does not turn."""
+
+    def gone(self, ended: Ended) -> None: ...
+
+
+async def spawn(plan: bytes, sockets: Sequence[int], processes: Processes, timeouts: Timeouts) -> Worker:
+    """Start a worker's process. Raises OSError."""
+    control, theirs = socket.socketpair()
+    inspection, their_inspection = socket.socketpair()
+    try:
+        process = await anyio.open_process(
+            [
+                sys.executable,
+                *interpreter_options(),
+                "-P",  # nothing in the current directory may stand in for a module of Python's before the plan is read
+                "-m",
+                "asgiserve.supervise.worker",
+                str(theirs.fileno()),
+                str(their_inspection.fileno()),
+            ],
+            stdin=None,
+            stdout=None,
+            stderr=None,
+            pass_fds=(*sockets, theirs.fileno(), their_inspection.fileno()),
+            start_new_session=True,
+        )
+    except BaseException:
+        control.close()
+        inspection.close()
+        raise
+    finally:
+        theirs.close()
+        their_inspection.close()
+    return Worker(process, Channel(control), Channel(inspection), plan, processes, timeouts)
+
+
+class Worker:
+    """One process, from its start to its end."""
+
+    def __init__(
+        self,
+        process: Process,
+        control: Channel,
+        inspection: Channel,
+        plan: bytes,
+        processes: Processes,
+        timeouts: Timeouts,
+    ) -> None:
+        self._process = process
+        self._control = control
+        self._inspection = inspection
+        self._plan = plan
+        self._processes = processes
+        self._timeouts = timeouts
+        self._group: TaskGroup | None = None
+        self._kills: anyio.CancelScope | None = None
+        """The wait after which it is killed."""
+        self._pulse: Pulse | None = None
+        self._memory_limit: int | None = None
+        self._inspecting = anyio.Lock()
+        self._asked = 0
+        """Questions so far."""
+        self.pid = process.pid
+        self.state = State.STARTING
+        self.since = anyio.current_time()
+        """When its state began."""
+
+    async def run(self, events: Events) -> None:
+        """See it through to its end. When this is cancelled the line breaks, and the worker stops by itself."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.start_soon(self._listen, events)
+                await self._process.wait()
+                group.cancel_scope.cancel()
+        finally:
+            self._become(State.GONE)
+            self._group = None
+            self._control.close()
+            self._inspection.close()
+        code = self._process.returncode
+        assert code is not None
+        events.gone(Ended(code))
+
+    def end(self, how: Stop, *, last: bool) -> None:
+        """Tell it to end, and kill it if it does not. `last`: no other worker accepts after it."""
+        if how is Stop.KILL:
+            self._kill()
+        elif self.state is State.STARTING:
+            # Until it is ready nobody reads its end of the line: it imports, perhaps for minutes.
+            self._signal_term()
+        else:
+            # If that fails it has closed its end, and ends anyway: a signal would make a crash of that.
+            self._control.send_nowait(_COMMANDS[how], last=last)
+        self._kill_after(self._limit(how, last=last), "has not ended by then")
+
+    def end_blocked(self) -> None:
+        """Its loop does not turn, and reads no commands."""
+        self._signal_term()
+        self._kill_after(_BLOCKED_SECONDS, "still does not turn its event loop")
+
+    async def overview(self) -> dict[str, Any] | None:
+        """What it says of itself: `text` and `stacks`. None if nothing in it answers."""
+        async with self._inspecting:
+            self._asked += 1
+            with anyio.move_on_after(_ANSWER_SECONDS):
+                self._inspection.send_nowait("tell", number=self._asked)
+                while (told := await self._inspection.receive()) is not None:
+                    if told.get("number") == self._asked:
+                        return told
+                    # An answer to an earlier question, from a process that had stood still.
+        return None
+
+    # --- its tasks ---
+
+    async def _listen(self, events: Events) -> None:
+        try:
+            await self._control.send_plan(self._plan)
+        except OSError:
+            return  # it has ended before it could read it
+        while (said := await self._control.receive()) is not None:
+            word = said["word"]
+            if word == "ready":
+                self._become(State.READY)
+                events.ready()
+                if self._group is not None:
+                    self._group.start_soon(self._look_after, events)
+            elif word == "leaving":
+                self._become(State.DRAINING)
+                events.leaving()
+            elif word == "spent":
+                events.wears(f"has taken up {_number(said)} requests, its limit")
+            elif word == "alive" and self._pulse is not None:
+                self._pulse.answered()
+
+    async def _look_after(self, events: Events) -> None:
+        """Look at it from time to time, if it has limits that are seen from here."""
+        limits, began = self._processes, anyio.current_time()
+        lifetime = limits.limit_worker_lifetime + random.uniform(0, limits.limit_worker_lifetime_jitter)
+        self._pulse = pulse = Pulse(limits.timeout_worker_healthcheck, began)
+        self._memory_limit = self._usable_memory_limit()
+        often = min(math.inf if self._memory_limit is None else _LOOK_SECONDS, pulse.interval)
+        if math.inf == often == lifetime:
+            return
+        while self.state is State.READY:
+            await anyio.sleep(min(often, max(began + lifetime - anyio.current_time(), 0.0)))
+            now = anyio.current_time()
+            if now - began >= lifetime:
+                lifetime = math.inf
+                events.wears(f"has served for {now - began:.0f} s, its limit")
+            self._look_at_memory(events)
+            if (verdict := pulse.look(now)) is Verdict.ASK:
+                self._control.send_nowait("ping")
+            elif verdict is Verdict.BLOCKED:
+                await self._tell_blocked(events)
+                return
+
+    def _usable_memory_limit(self) -> int | None:
+        """None also if the limit is below what it has from the start: a successor would have that too, and so on."""
+        limit, resident = self._processes.limit_worker_memory, resident_bytes(self.pid)
+        if limit is None or resident is None or resident <= limit:
+            return limit
+        logs.log_warning(
+            f"Worker [{self.pid}] has {size_text(resident)} of memory when it is ready, its limit is"
+            f" {size_text(limit)}: the limit is not kept."
+        )
+        return None
+
+    def _look_at_memory(self, events: Events) -> None:
+        limit = self._memory_limit
+        if limit is not None and (resident := resident_bytes(self.pid)) is not None and resident > limit:
+            events.wears(f"has {size_text(resident)} of memory, its limit is {size_text(limit)}")
+
+    async def _tell_blocked(self, events: Events) -> None:
+        limit = self._processes.timeout_worker_healthcheck
+        told = await self.overview()
+        where = "nothing in it answers, not even another thread" if told is None else _text(told, "text", "stacks")
+        logs.log_error(f"Worker [{self.pid}] has not turned its event loop for {limit:g} s:\n{where}")
+        events.blocked(f"has not turned its event loop for {limit:g} s")
+
+    # --- its end ---
+
+    def _become(self, state: State) -> None:
+        if state is not self.state:
+            self.state, self.since = state, anyio.current_time()
+
+    def _limit(self, how: Stop, *, last: bool) -> float:
+        """How long its stop takes at most, by its own limits."""
+        timeouts = self._timeouts
+        delay = timeouts.shutdown_delay if how is Stop.GRACEFUL and last else 0.0
+        if self.state is State.STARTING:
+            return _STARTING_SECONDS + timeouts.lifespan_shutdown
+        grace = timeouts.graceful_shutdown
+        grace = {Stop.GRACEFUL: grace, Stop.QUICK: min(grace, _QUICK_GRACE)}.get(how, 0.0)
+        return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS
+
+    def _kill_after(self, seconds: float, why: str) -> None:
+        if self._group is None or seconds == math.inf:
+            return
+        if self._kills is not None:
+            self._kills.cancel()
+        self._kills = anyio.CancelScope()
+        self._group.start_soon(self._wait_and_kill, self._kills, seconds, why)
+
+    async def _wait_and_kill(self, wait: anyio.CancelScope, seconds: float, why: str) -> None:
+        with wait:
+            await anyio.sleep(seconds)
+            logs.log_error(f"Worker [{self.pid}] {why}: killing it after {seconds:g} s.")
+            self._kill()
+
+    def _signal_term(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+
+def _number(said: dict[str, Any]) -> int:
+    number = said.get("requests")
+    return number if isinstance(number, int) else 0
+
+
+def _text(said: dict[str, Any], *keys: str) -> str:
+    return "\n".join(str(said[key]).rstrip("\n") for key in keys if said.get(key))
+
+
+def interpreter_options() -> list[str]:
+    """Python's own options that we were started with, `-X dev` and `-W error` among them: a worker has them too."""
+    options: list[str] = []
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word in ("-W", "-X", "--check-hash-based-pycs"):
+            options += [word, next(words, "")]
+        elif not word.startswith("-") or word in ("-", "-c", "-m"):
+            break
+        elif word.startswith("--") or word[1] in "WX":
+            options.append(word)
+        elif {"c", "m"} & set(word):  # behind others in one word, as in -Im
+            break
+        else:
+            options.append(word)
+    return options

@@ -1,0 +1,162 @@
+"""A worker process: `python -m asgiserve.supervise.worker CONTROL INSPECTION`, two descriptors of socket pairs.
+
+It is sent what to serve on the first of them, serves that as the command line does in a single process, and is told
+there to stop. The end of that line means that the supervisor is gone: then it stops by itself, so that nothing is left
+behind. The other end is process.py; on the second descriptor a thread answers (inspection.py).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from asgiserve import logs
+from asgiserve.errors import bare_errors
+from asgiserve.program import configure_logs_quietly, exit_code, loaded
+from asgiserve.server.bound import BoundSocket
+from asgiserve.server.listeners import Sharing
+from asgiserve.signals import INTERACTIVE_GRACE, serve_until_signalled
+from asgiserve.supervise.channel import Channel, read_plan
+from asgiserve.supervise.inspection import answering_thread
+
+if TYPE_CHECKING:
+    import logging
+
+    from asgiserve.program import Plan
+    from asgiserve.server import Server
+    from asgiserve.supervise.job import Job
+
+__all__ = ["main"]
+
+_COUNT_SECONDS: Final = 0.1
+"""How often requests are compared with their limit: counting them in a comparison each would cost every request."""
+
+_NOT_OURS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU) if sys.platform != "win32" else ()
+"""What means something to the supervisor. `pkill -HUP asgiserve` reaches workers too, and must not end them."""
+
+
+def main() -> None:
+    control, inspection = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
+    for end in (control, inspection):
+        end.set_inheritable(False)
+    try:
+        arguments, search_path, pickled = read_plan(control)
+    except (EOFError, OSError):
+        sys.exit(1)  # the supervisor is gone
+    sys.argv[:], sys.path[:] = arguments, search_path
+    job: Job = pickle.loads(pickled)
+    configure_logs_quietly(job.plan)
+    if job.plan.launch.log_config is None and job.plan.launch.log_format == "text":
+        logs.general.addFilter(_named)
+    sys.exit(exit_code(job.plan, partial(_serve, job, control, inspection)))
+
+
+def _named(record: logging.LogRecord) -> bool:
+    """Say which of the processes a line is from, if it does not say so itself."""
+    name = f"[{record.process}]"
+    if name not in record.getMessage():
+        record.msg = f"{name} {record.msg}"
+    return True
+
+
+async def _serve(job: Job, control: socket.socket, inspection: socket.socket, plan: Plan) -> int:
+    bound = [BoundSocket(_inherited(number), plain=plain) for number, plain in job.sockets]
+    channel = Channel(control)
+    link = _Link(channel, plan)
+    code = 128 + signal.SIGTERM
+    with ExitStack() as stack, bare_errors():
+        stack.callback(channel.close)
+        for one in bound:
+            stack.callback(one.close)
+        stack.enter_context(answering_thread(inspection, link.about))
+        async with anyio.create_task_group() as group:
+            group.start_soon(link.obey, group.cancel_scope)
+            group.start_soon(link.count_requests)
+            app = loaded(plan)
+            logs.log_info(f"Started server process [{os.getpid()}]")
+            code = await serve_until_signalled(
+                app, plan.settings, link.serving, sockets=bound, sharing=link.sharing, not_ours=_NOT_OURS
+            )
+            group.cancel_scope.cancel()
+    logs.log_info(f"Finished server process [{os.getpid()}]")
+    return code
+
+
+def _inherited(number: int) -> socket.socket:
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
+
+
+class _Link:
+    """The line to the supervisor, as the worker's loop sees it."""
+
+    def __init__(self, channel: Channel, plan: Plan) -> None:
+        self._channel = channel
+        self._processes = plan.processes
+        self._server: Server | None = None
+        self._serving = anyio.Event()
+        self.sharing = Sharing(self._leaving)
+
+    def serving(self, server: Server) -> None:
+        """The server accepts connections."""
+        self._server = server
+        self._serving.set()
+        self._channel.send_nowait("ready")
+
+    def _leaving(self) -> None:
+        self._channel.send_nowait("leaving")
+
+    def about(self) -> dict[str, Any]:
+        """What there is to tell; also called in another thread."""
+        return {"text": "starting" if self._server is None else self._server.overview()}
+
+    async def obey(self, everything: anyio.CancelScope) -> None:
+        """Do what is said until nothing more can be."""
+        while (said := await self._channel.receive()) is not None:
+            if said["word"] == "ping":
+                self._channel.send_nowait("alive")
+            elif self._server is None:
+                everything.cancel()
+            else:
+                self._end(self._server, said["word"], last=said.get("last") is True)
+        logs.log_warning("The supervisor is gone, stopping.")
+        if self._server is None:
+            everything.cancel()
+        else:
+            self._end(self._server, "stop", last=True)
+
+    def _end(self, server: Server, word: str, *, last: bool) -> None:
+        self.sharing.last = self.sharing.last or last
+        if word == "stop":
+            # The delay is for load balancers, which are to look for another machine. While others serve here they
+            # are not.
+            server.stop(delay=None if last else 0)
+        elif word == "hurry":
+            server.stop_quickly(INTERACTIVE_GRACE)
+        elif word == "abort":
+            server.abort()
+
+    async def count_requests(self) -> None:
+        """Say so when as many requests have been taken up as one process is to have."""
+        limit = self._processes.limit_max_requests
+        if limit is None:
+            return
+        limit += random.randint(0, self._processes.limit_max_requests_jitter)
+        await self._serving.wait()
+        assert self._server is not None
+        while (requests := self._server.counts()[0]) < limit:  # noqa: ASYNC110  # see _COUNT_SECONDS
+            await anyio.sleep(_COUNT_SECONDS)
+        self._channel.send_nowait("spent", requests=requests)
+
+
+if __name__ == "__main__":
+    main()

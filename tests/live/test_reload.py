@@ -1,0 +1,132 @@
+"""`--reload`: files change, and what serves changes with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.live.backends import one_loop_per_library
+from tests.live.raw import RawClient, request
+from tests.live.test_rolling import answer_of, write
+from tests.live.test_workers import wait_ready
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.live.conftest import LiveServers
+    from tests.live.servers import ProcessServer
+
+pytestmark = [pytest.mark.live, one_loop_per_library]
+
+__all__ = ["write"]
+
+
+@pytest.fixture
+def reloading(live_server: LiveServers, write: Callable[..., Path]) -> Callable[..., ProcessServer]:
+    """Serves the application that is written, and watches its directory."""
+
+    def serve(answer: str = "old", more: str = "", **settings: object) -> ProcessServer:
+        directory = write(answer, more)
+        return live_server(
+            "rolling_application:app",
+            reload=True,
+            app_dir=directory,
+            reload_dir=directory,
+            reload_delay=0.05,
+            **settings,
+        )
+
+    return serve
+
+
+def test_a_change_is_served_and_a_request_meanwhile_waits(
+    reloading: Callable[..., ProcessServer], write: Callable[..., Path]
+) -> None:
+    server = reloading()
+    assert answer_of(server) == b"old"
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 2", method="POST") + b"a")  # holds the old worker
+        server.stdout.wait_for("request: entered")
+
+        write("new")
+
+        server.stderr.wait_for("Changed: ")
+        server.stderr.wait_for("Waiting for at most 5 s")
+        with RawClient(server.port) as waiting:
+            waiting.send(request())
+            assert client.answer("POST").body == b"old"  # a person waits: it was told at once
+            assert waiting.answer().body == b"new"
+    server.send_signal(signal.SIGINT)
+    assert server.wait_exit() == 0
+    assert server.stderr.text.count("lifespan: stopped") == 2
+
+
+def test_code_that_does_not_import_is_shown_and_a_change_brings_it_back(
+    reloading: Callable[..., ProcessServer], write: Callable[..., Path]
+) -> None:
+    server = reloading()
+
+    write("new", more="def :")
+    server.stderr.wait_for("SyntaxError: invalid syntax")
+    server.stderr.wait_for("ended with exit code 3 before it was ready; waiting for a change of files.")
+    with RawClient(server.port) as client:
+        client.send(request())
+        write("right again")
+        assert client.answer().body == b"right again"
+    server.expect_traceback()
+
+
+def test_it_may_begin_with_code_that_does_not_import(
+    reloading: Callable[..., ProcessServer], write: Callable[..., Path]
+) -> None:
+    server = reloading(more="import nonsense", ready="waiting for a change of files.")
+
+    write("right")
+
+    wait_ready(server, 1)
+    assert answer_of(server) == b"right"
+    server.expect_traceback()
+
+
+def test_ctrl_c_ends_it_while_it_waits_for_a_change(reloading: Callable[..., ProcessServer]) -> None:
+    server = reloading(more="import nonsense", ready="waiting for a change of files.")
+    server.expected_code = 130
+
+    server.send_signal(signal.SIGINT)
+
+    assert server.wait_exit() == 130
+    server.expect_traceback()
+
+
+def test_a_terminal_that_is_closed_ends_it(reloading: Callable[..., ProcessServer]) -> None:
+    server = reloading()
+
+    server.send_signal(signal.SIGHUP)
+
+    assert server.wait_exit() == 0
+    assert "lifespan: stopped" in server.stderr.text
+
+
+def test_reload_has_one_worker(live_server: LiveServers, write: Callable[..., Path]) -> None:
+    server = live_server("rolling_application:app", reload=True, workers=3, app_dir=write("one"))
+
+    wait_ready(server, 1)
+
+    assert "--workers: reload has one worker; 3 are for a server without it" in server.stderr.text
+
+
+def test_without_watchfiles_it_says_what_to_install(
+    tmp_path: Path, live_server: LiveServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "watchfiles.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    server = live_server(
+        "asgiserve.demo:app", reload=True, ready="Error: --reload: needs watchfiles: pip install 'asgiserve[reload]'"
+    )
+    server.expected_code = 2
+
+    assert server.wait_exit() == 2
