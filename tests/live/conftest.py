@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from tests.live.backends import Backend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_as_at_a_terminal() -> None:
+    """Processes inherit which signals are ignored: tests under nohup would start servers that know no SIGHUP.
+
+    A handler, and not the default: it is not inherited, and who runs the tests under nohup wants them to go on.
+    """
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(params=EVERY_LOOP)
