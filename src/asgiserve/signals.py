@@ -134,6 +134,12 @@ async def _serve(
                     app, settings, sockets=sockets, task_status=watch, unstoppable=watch.leave, sharing=sharing
                 )
                 group.cancel_scope.cancel()
+    except KeyboardInterrupt as late:
+        # asyncio puts Python's own handler back a moment before we put ours: one more Ctrl+C, which means nothing now.
+        if not watch.stopping:
+            raise
+        if late.__context__ is not None:
+            raise late.__context__ from None
     finally:
         watch.served()
 
@@ -160,7 +166,7 @@ class _Watch:
         self.not_ours: frozenset[signal.Signals] = frozenset()
         """What means something to another process, and nothing here."""
         self._server: Server | None = None
-        self._stopping = False
+        self.stopping = False
         self.exit_code = 0
 
     def started(self, value: Server | None = None) -> None:
@@ -175,9 +181,9 @@ class _Watch:
     async def run(self, received: AsyncIterator[signal.Signals], group: TaskGroup) -> None:
         group.start_soon(self._notifier.keep_alive)
         async for number in received:
-            was_stopping = self._stopping
+            was_stopping = self.stopping
             self._act(number)
-            if self._stopping and not was_stopping:
+            if self.stopping and not was_stopping:
                 self._notifier.stopping(f"Stopping, by {number.name}")
                 group.start_soon(self._notifier.keep_extending)
 
@@ -196,11 +202,11 @@ class _Watch:
             logs.log_info(f"Received {number.name} during startup, giving up.")
             self.exit_code = self._resort.code = 128 + number
             self.everything.cancel()
-        elif self._stopping:
+        elif self.stopping:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
             self._server.abort()
         else:
-            self._stopping = True
+            self.stopping = True
             again = "; again to cancel what still runs" if number == signal.SIGINT else ""
             logs.log_info(f"Received {number.name}, stopping{again}.")
             if number == signal.SIGINT:
@@ -228,7 +234,13 @@ class _Watch:
     def served(self) -> None:
         """The server has ended, and the process is to end."""
         self._resort.served = True
-        self.take_signals()  # asyncio has put Python's own back; trio has put back these
+        taken = False
+        while not taken:
+            try:
+                self.take_signals()  # asyncio has put Python's own back; trio has put back these
+                taken = True
+            except KeyboardInterrupt:
+                pass  # in this very moment
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(_ignore_signals)
         grace = self._timeouts.graceful_shutdown
