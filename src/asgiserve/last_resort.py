@@ -50,11 +50,18 @@ class LastResort:
         self._until = math.inf
         self._asleep = threading.Lock()
         """Held until there is something to wait for. Unlike an event's, its release may happen in a signal handler."""
+        self._silent = threading.Lock()
+        """Held until the last lines are to be written."""
+        self._speaking = threading.Lock()
+        """Held until they are."""
         self._run_ended = run_ended()
 
     def start(self) -> None:
-        self._asleep.acquire()
-        threading.Thread(target=self._watch, name="asgiserve's last resort", daemon=True).start()
+        for one in (self._asleep, self._silent, self._speaking):
+            one.acquire()
+        # Both now: from Python 3.12 on no thread can be started any more when the main one has come to its end.
+        for task in (self._watch, self._speak):
+            threading.Thread(target=task, name="asgiserve's last resort", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:
         """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""
@@ -70,11 +77,19 @@ class LastResort:
             time.sleep(_LOOK_SECONDS)
         if self._run_ended() and threading.main_thread().is_alive():
             return  # this is not the end of the process: a program has called the command line, and goes on
-        last_word = threading.Thread(target=self._say_what_is_left, daemon=True)
-        last_word.start()
-        last_word.join(_LAST_WORD_SECONDS)
-        self._release()
-        os._exit(self.code)
+        try:
+            self._silent.release()
+            self._speaking.acquire(timeout=_LAST_WORD_SECONDS)
+            self._release()
+        finally:
+            os._exit(self.code)
+
+    def _speak(self) -> None:
+        self._silent.acquire()
+        try:
+            self._say_what_is_left()
+        finally:
+            self._speaking.release()
 
     def _say_what_is_left(self) -> None:
         main, frames = threading.main_thread(), sys._current_frames()

@@ -29,8 +29,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/raise":
         raise ValueError
     if scope["path"] == "/wait":
-        await receive()
-        await anyio.sleep(1)
+        await read_body(receive)
+        await receive()  # not a sleep: on Python 3.12 trio's leaves a cycle behind
     else:
         await reply(send, await read_body(receive))
 
