@@ -158,6 +158,7 @@ def test_systemds_own_tool_starts_the_server_at_the_first_connection(live_server
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    server.stderr.wait_for("asgiserve running on ")
     assert server.urls == [f"unix:{path}"]
 
 
