@@ -76,7 +76,8 @@ def _processor() -> str:
 def _build(interpreter: str) -> str:
     """Without its optimisations Python code costs about a quarter more, and extension modules the same."""
     optimised = "--enable-optimizations" in _asked(interpreter, _ARGUMENTS)
-    return f"configured {'with' if optimised else 'without'} --enable-optimizations"
+    # Distributions may optimise without saying so: only what is certain is said.
+    return "configured with --enable-optimizations" if optimised else "not known whether optimised by profile"
 
 
 def tree(source: Path) -> str:
