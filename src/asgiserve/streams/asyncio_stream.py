@@ -186,19 +186,12 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     async def _wait_writable(self) -> None:
         # The loop refuses to watch a descriptor that a transport has; its twin has another number.
         twin = self._sock.dup()
-        self._drained = self._loop.create_future()
-        self._loop.add_writer(twin, _wake, self._drained)
+        self._loop.add_writer(twin, lambda: _wake(self._drained))
         try:
-            await self._drained
-        except BaseException:
-            self._break_sending()
-            raise
+            await self._wait_drained()
         finally:
-            self._drained = None
             self._loop.remove_writer(twin)
             twin.close()
-        if self._sending is not OPEN:
-            raise self._send_error()
 
     def pause_writing(self) -> None:
         self._writing_paused = True

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from asgiserve.backend import run_options
 from asgiserve.config import split_launch
 from asgiserve.testing.places import Place
-from asgiserve.testing.recording import raise_recorded
+from asgiserve.testing.recording import besides, raise_recorded
 from asgiserve.testing.serving import ServerHangs, ServerTask, ServerThread
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def live_server(
                 server._stop()
                 server._report()
             except BaseException as another:
-                error.add_note(_note(another))
+                error.add_note(besides(another))
             raise
         server._stop()
     finally:
@@ -241,13 +241,9 @@ async def async_live_server(
                 await server._stop(at_once=not isinstance(error, Exception))
                 server._report()
             except BaseException as another:
-                error.add_note(_note(another))
+                error.add_note(besides(another))
             raise
         await server._stop()
     finally:
         place.close()
     server._report()
-
-
-def _note(error: BaseException) -> str:
-    return f"Besides, out of the server: {type(error).__name__}: {error}"

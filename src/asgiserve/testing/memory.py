@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asgiserve.config import Settings
 from asgiserve.testing.listener import MemoryListener
 from asgiserve.testing.places import COURTESY
-from asgiserve.testing.recording import raise_recorded
+from asgiserve.testing.recording import besides, raise_recorded
 from asgiserve.testing.serving import ServerTask
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def memory_server(
         try:
             await server._stop(at_once=not isinstance(error, Exception))
         except BaseException as another:
-            error.add_note(f"Besides, out of the server: {type(another).__name__}: {another}")
+            error.add_note(besides(another))
         raise
     await server._stop(at_once=False)
     if raise_app_exceptions:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asgiserve.config import Application
     from asgiserve.types import ASGIApplication, Receive, Scope, Send
 
-__all__ = ["Recording", "raise_recorded"]
+__all__ = ["Recording", "besides", "raise_recorded"]
 
 _KEPT: Final = 100
 """Errors that are kept, each with its traceback and all that hangs on it. The first ones tell the cause."""
@@ -54,3 +54,8 @@ def raise_recorded(errors: list[BaseException]) -> None:
         raise recorded[0]
     if recorded:
         raise BaseExceptionGroup("the application raised", recorded)
+
+
+def besides(error: BaseException) -> str:
+    """The note on a test's own error, when the server has ended in one too."""
+    return f"Besides, out of the server: {type(error).__name__}: {error}"
