@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Response"]
 
+_READING: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Without waiting: opening a pipe would wait for its writer, and the event loop with it. Files do not care."""
+
 _JOINED: Final = 65_536
 """Bytes: a body up to this size is copied behind the head: the copy costs less than a second system call."""
 
@@ -171,7 +174,7 @@ class Response(ResponseMessages):
 
     async def write_path(self, path: str) -> None:
         try:
-            fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            fd = os.open(path, _READING)
         except OSError:
             self.state = BODY  # nothing has happened: the application may send something else
             raise

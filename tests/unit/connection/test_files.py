@@ -142,10 +142,12 @@ async def test_a_missing_file_is_the_applications_to_answer(file: Path) -> None:
         assert (await served.connect().get()).body == b"none"
 
 
-@pytest.mark.parametrize("what", ["missing", "."])
+@pytest.mark.parametrize("what", ["missing", ".", "pipe"])
 async def test_what_is_no_file_and_is_not_caught_is_a_500(
     tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/good":
             await reply(send, b"good")
@@ -156,7 +158,7 @@ async def test_what_is_no_file_and_is_not_caught_is_a_500(
     async with serving_http(app) as served:
         assert (await served.connect().get()).status == 500
         assert (await served.connect().get("/good")).body == b"good"
-    assert ("not a regular file" if what == "." else "No such file") in caplog.text
+    assert ("No such file" if what == "missing" else "not a regular file") in caplog.text
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
