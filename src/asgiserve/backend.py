@@ -1,24 +1,28 @@
 """What only the event loop's own library can do; the one room beside `streams/` that names both.
 
 Everything else is anyio, and the question which library runs is never asked elsewhere. uvloop is imported
-here and in no other file.
+here and in no other file. trio is imported where it runs and not before: a process that serves on asyncio would pay
+60 ms and 6 MiB for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import signal
+import socket
+import sys
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
-import trio
 
 from asgiserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from asgiserve.config import Launch
 
@@ -31,6 +35,7 @@ __all__ = [
     "host_task",
     "ki_protected",
     "loop_name",
+    "reached_by_signals",
     "run_ended",
     "run_options",
     "stopwatch",
@@ -39,19 +44,47 @@ __all__ = [
 LIBRARIES: Final = frozenset({"anyio", "asyncio", "trio"})
 """The packages of the event loops, and of what makes them alike."""
 
-ki_protected = trio.lowlevel.enable_ki_protection
-"""On trio, Ctrl+C in an embedding program must reach its main task, never one of ours or an application.
-asyncio delivers it to the main task anyway, and there this changes nothing."""
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+_unprotected: Final[list[Callable[..., Any]]] = []
+"""What is to be protected as soon as trio is there."""
+
+
+def ki_protected(function: Function) -> Function:
+    """On trio, Ctrl+C in an embedding program must reach its main task, never one of ours or an application.
+
+    asyncio delivers it to the main task anyway, and there this changes nothing. trio looks functions up when the signal
+    comes, so one may be protected while it runs.
+    """
+    enable = getattr(sys.modules.get("trio.lowlevel"), "enable_ki_protection", None)
+    if enable is None:
+        _unprotected.append(function)
+    else:
+        enable(function)
+    return function
+
+
+def _on_trio() -> bool:
+    """Whether a trio run is what runs here. From the first on, what is to be protected is."""
+    # Nothing to ask before somebody has imported trio, nor while another thread does.
+    in_trio_run: Callable[[], bool] | None = getattr(sys.modules.get("trio.lowlevel"), "in_trio_run", None)
+    if in_trio_run is None or not in_trio_run():
+        return False
+    if _unprotected:
+        for function in _unprotected:
+            ki_protected(function)
+        _unprotected.clear()
+    return True
 
 
 def current_backend() -> str:
     """The library whose event loop is running here: "asyncio" or "trio"."""
-    return "trio" if trio.lowlevel.in_trio_run() else "asyncio"
+    return "trio" if _on_trio() else "asyncio"
 
 
 def loop_name() -> str:
     """For people: "trio", "asyncio", or "asyncio with uvloop"."""
-    if trio.lowlevel.in_trio_run():
+    if _on_trio():
         return "trio"
     library = type(asyncio.get_running_loop()).__module__.partition(".")[0]
     return f"asyncio with {library}" if library == "uvloop" else "asyncio"
@@ -62,22 +95,26 @@ def clock() -> Callable[[], float]:
 
     It may be read in other threads as well: an overview of a loop that is blocked is made in one.
     """
-    if trio.lowlevel.in_trio_run():
+    if _on_trio():
+        import trio
+
         return trio.lowlevel.current_clock().current_time
     return asyncio.get_running_loop().time
 
 
 def stopwatch() -> Callable[[], float]:
     """A clock for durations, in seconds. The loop's own, but for uvloop's, which moves in milliseconds only."""
-    if not trio.lowlevel.in_trio_run() and not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+    if not _on_trio() and not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
         return time.perf_counter
     return clock()
 
 
 def run_ended() -> Callable[[], bool]:
     """What tells, in any thread, whether the loop that is running here has ended and left nothing to wait for."""
-    if not trio.lowlevel.in_trio_run():
+    if not _on_trio():
         return asyncio.get_running_loop().is_closed
+    import trio
+
     token = trio.lowlevel.current_trio_token()
 
     def ended() -> bool:
@@ -92,6 +129,60 @@ def run_ended() -> Callable[[], bool]:
 
 def _nothing() -> None:
     """What trio is asked to run, to see whether it runs anything."""
+
+
+@contextmanager
+def reached_by_signals() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """The loop that is running here wakes for the handlers of signals, which Python calls in the main thread.
+
+    What it gives calls a function in the loop, soon; it may be used by such handlers and by other threads. When the
+    loop has ended it does nothing.
+    """
+    call: Callable[[Callable[[], object]], object]
+    loop = None
+    if _on_trio():
+        import trio
+
+        call = trio.lowlevel.current_trio_token().run_sync_soon
+    else:
+        loop = asyncio.get_running_loop()
+        call = loop.call_soon_threadsafe
+
+    def soon(function: Callable[[], object]) -> None:
+        try:
+            call(function)
+        except RuntimeError:
+            pass  # it has ended; trio's error is one of these
+
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        with _woken(loop):
+            yield soon
+        return
+    try:
+        yield soon  # the others wake by themselves
+    finally:
+        if loop is None:
+            # trio closes its socket before it takes it from Python's signals: one that comes then is a traceback.
+            signal.set_wakeup_fd(-1)
+
+
+@contextmanager
+def _woken(loop: asyncio.SelectorEventLoop) -> Iterator[None]:
+    """asyncio wakes for a signal that interrupts its wait. But the kernel may give it to another thread, whose wait is
+    interrupted then; only this descriptor is written to in any of them."""
+    reading, writing = socket.socketpair()
+    with reading, writing:
+        reading.setblocking(False)
+        writing.setblocking(False)
+        loop.add_reader(reading, reading.recv, 4096)
+        before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            current = signal.set_wakeup_fd(before)
+            if current != writing.fileno():
+                signal.set_wakeup_fd(current)  # the application takes signals of its own
+            loop.remove_reader(reading)
 
 
 class HostTask(ABC):
@@ -114,7 +205,7 @@ class HostTask(ABC):
 
 def host_task() -> HostTask:
     """The current task, as a driver needs to know it."""
-    return _TrioTask() if trio.lowlevel.in_trio_run() else _AsyncioTask()
+    return _TrioTask() if _on_trio() else _AsyncioTask()
 
 
 class _AsyncioTask(HostTask):
@@ -146,6 +237,8 @@ class _TrioTask(HostTask):
     __slots__ = ("_context", "_task")
 
     def __init__(self) -> None:
+        import trio
+
         super().__init__(int)  # always 0: trio cancels scopes, never tasks
         self._task = trio.lowlevel.current_task()
         self._context = self._task.context

@@ -22,8 +22,9 @@ __all__ = ["guarded"]
 
 
 @ki_protected
-async def guarded(body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-    """Run `body(*args)` in a task of its own; log what comes out of it, and let only our cancellation pass."""
+async def guarded(ended: Callable[[], None], body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+    """Run `body(*args)` in a task of its own; log what comes out of it, and let only our cancellation pass. `ended` is
+    called in any case."""
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(body, *args)
@@ -38,3 +39,5 @@ async def guarded(body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> 
     except anyio.get_cancelled_exc_class():
         if anyio.current_effective_deadline() == float("-inf"):
             raise
+    finally:
+        ended()

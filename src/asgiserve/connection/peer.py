@@ -1,11 +1,9 @@
-"""The two ends of a connection, from a stream's typed attributes to what a scope says."""
+"""The two ends of a connection, from a stream's addresses to what a scope says."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
-
-from anyio.abc import SocketAttribute
+from typing import TYPE_CHECKING
 
 from asgiserve.asgi.scope import Peer
 
@@ -17,20 +15,12 @@ __all__ = ["peer_of"]
 
 def peer_of(stream: Stream, *, secure: bool) -> Peer:
     """The peer of a stream. Never fails: a peer that is gone already is simply unknown."""
-    local = _address(stream, SocketAttribute.local_address)
-    remote = _address(stream, SocketAttribute.remote_address)
+    local, remote = stream.addresses()
     return Peer(
         client=(str(remote[0]), int(remote[1])) if isinstance(remote, tuple) else None,
         server=(str(local[0]), int(local[1])) if isinstance(local, tuple) else _unix(local),
         scheme="https" if secure else "http",
     )
-
-
-def _address(stream: Stream, attribute: Any) -> Any:
-    try:
-        return stream.extra(attribute, None)
-    except OSError:
-        return None
 
 
 def _unix(path: object) -> tuple[str, None] | None:

@@ -168,13 +168,10 @@ class Service:
     def spawn(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run `body(*args)` in a guarded task of the connections group, in a clean context."""
         self.tasks += 1
-        self._driver_context.copy().run(self._group.start_soon, self._counted, body, *args)
+        self._driver_context.copy().run(self._group.start_soon, guarded, self._task_ended, body, *args)
 
-    async def _counted(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        try:
-            await guarded(body, *args)
-        finally:
-            self.tasks -= 1
+    def _task_ended(self) -> None:
+        self.tasks -= 1
 
     def release(self, connection: Connection | None) -> None:
         """An accepted connection is gone, or never came to be."""

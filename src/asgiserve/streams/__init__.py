@@ -21,21 +21,29 @@ from asgiserve.streams.asyncio_stream import open_asyncio_stream
 from asgiserve.streams.socket_stream import prepare
 from asgiserve.streams.stream import Stream
 from asgiserve.streams.tls import TlsStream, handshake
-from asgiserve.streams.trio_stream import TrioStream
 
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["Stream", "TlsStream", "handshake", "open_stream"]
+__all__ = ["Stream", "TlsStream", "get_ready", "handshake", "open_stream"]
+
+
+def get_ready() -> None:
+    """Import what `open_stream` needs here. When it is called there may be no descriptor left to read a file by."""
+    if current_backend() == "trio":
+        import asgiserve.streams.trio_stream  # noqa: F401
 
 
 async def open_stream(sock: socket.socket, peer: Any = None) -> Stream:
     """Make a stream of a connected socket, which is the stream's from here on: on failure it is closed."""
     try:
-        prepare(sock)
+        prepare(sock, peer)
         if current_backend() == "trio":
+            # trio is imported where it runs, see backend.py and get_ready()
+            from asgiserve.streams.trio_stream import TrioStream
+
             return TrioStream(sock, peer)
-        return await open_asyncio_stream(sock, peer)
+        return open_asyncio_stream(sock, peer)
     except BaseException:
         sock.close()
         raise

@@ -7,6 +7,10 @@ Theory of operation. The transport pushes, the stream is pulled; this class is t
 so it is the transport's protocol as well: a second object would cost every request two more calls and every
 connection its memory.
 
+Opening: the first call to `receive` reads at once what has come. Only when that was in vain, or with the second call, a
+transport is made: a connection that brings its request along and ends with the answer needs none, and it would be
+a third of what such a connection costs. Until `connection_made` it is in the making, and owns the socket.
+
 Receiving: the transport reads all the time, ahead of the reader. What it brings lies in `_unread`, and a
 reader that found nothing waits for a future. Reading is paused only when more than HIGH_WATER lies there
 (then at most one read of the transport's own size, 256 KiB, has come on top), so an ordinary request
@@ -21,13 +25,14 @@ and `connection_lost` follows in the loop's next turn.
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from anyio import BusyResourceError, CancelScope, WouldBlock
 
 from asgiserve.streams.pieces import SLICE_SIZE
 from asgiserve.streams.socket_stream import SocketStream
-from asgiserve.streams.stream import ENDED, OPEN
+from asgiserve.streams.stream import CLOSED, ENDED, OPEN
 
 if TYPE_CHECKING:
     import socket
@@ -38,11 +43,9 @@ HIGH_WATER: Final = 65536
 """Unread bytes beyond which reading pauses; it resumes at half of it."""
 
 
-async def open_asyncio_stream(sock: socket.socket, peer: Any = None) -> AsyncioStream:
+def open_asyncio_stream(sock: socket.socket, peer: Any = None) -> AsyncioStream:
     """Make a stream of an accepted, connected, non-blocking socket."""
-    loop = asyncio.get_running_loop()
-    _, stream = await loop.connect_accepted_socket(lambda: AsyncioStream(sock, loop, peer), sock)
-    return stream
+    return AsyncioStream(sock, asyncio.get_running_loop(), peer)
 
 
 class AsyncioStream(SocketStream, asyncio.Protocol):
@@ -52,19 +55,23 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         "_arrival",
         "_drained",
         "_gone",
+        "_looked",
         "_loop",
         "_lost",
+        "_making",
         "_reading_paused",
         "_transport",
         "_unread",
         "_writing_paused",
     )
 
-    _transport: asyncio.Transport  # given by `connection_made`, before anyone else sees the stream
-
     def __init__(self, sock: socket.socket, loop: asyncio.AbstractEventLoop, peer: Any) -> None:
         super().__init__(sock, peer)
         self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._making: asyncio.Task[Any] | None = None
+        """What makes the transport, while it does."""
+        self._looked = False
         self._unread: bytes | bytearray = b""
         self._reading_paused = False
         self._writing_paused = False
@@ -83,6 +90,8 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         while not self._unread:
             if self._receiving is not OPEN:
                 raise self._receive_error()
+            if self._transport is None and self._look():
+                continue
             self._arrival = self._loop.create_future()
             try:
                 if await self._arrival:
@@ -95,7 +104,27 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         self._unread = b""
         if self._reading_paused:
             self._resume_reading()
-        return bytes(unread)  # the very same object, unless chunks had to be joined
+        return unread if type(unread) is bytes else bytes(unread)  # chunks that were joined
+
+    def _look(self) -> bool:
+        """Before there is a transport: whether something has come, or the end."""
+        if self._making is not None:
+            return False
+        try:
+            data = self._sock.recv(65536)
+        except BlockingIOError:
+            self._make_transport()
+            return False
+        except OSError as exc:
+            self._break(exc)
+            return True
+        if not data:
+            self._receiving = ENDED
+        elif self._looked:
+            self._make_transport()  # a peer that sends without a pause must not keep all others waiting
+        self._looked = True
+        self._unread = data
+        return True
 
     def receive_nowait(self) -> bytes:
         if self._arrival is not None:
@@ -132,7 +161,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     def _resume_reading(self) -> None:
         self._reading_paused = False
-        if self._receiving is OPEN:
+        if self._receiving is OPEN and self._transport is not None:
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -142,10 +171,12 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             self._unread = bytearray().join((self._unread, data))
         else:
             self._unread += data
-        if len(self._unread) > HIGH_WATER and not self._reading_paused:
+        if len(self._unread) > HIGH_WATER and not self._reading_paused and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
-        _wake(self._arrival)
+        arrival = self._arrival
+        if arrival is not None and not arrival.done():  # `_wake`, without a call more for every request
+            arrival.set_result(False)
 
     def eof_received(self) -> bool:
         if self._receiving is OPEN:
@@ -162,8 +193,11 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         if self._drained is not None:
             raise BusyResourceError("sending to")
         try:
-            self._transport.write(rest[:SLICE_SIZE])
-            if self._writing_paused or self._transport.is_closing():
+            while (transport := self._transport) is None:
+                self._make_transport()
+                await self._wait_drained()
+            transport.write(rest[:SLICE_SIZE])
+            if self._writing_paused or transport.is_closing():
                 await self._wait_drained()
         except BaseException:
             self._rest = None
@@ -202,12 +236,33 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     # --- opening and closing ------------------------------------------------------------------------------
 
+    def _make_transport(self) -> None:
+        if self._making is None:
+            # In a task, since asyncio would close the socket if whoever waits here were cancelled; and in no context,
+            # since the transport keeps it, and this may be the application's.
+            connecting = self._loop.connect_accepted_socket(lambda: self, self._sock)
+            self._making = Context().run(self._loop.create_task, connecting)
+            self._making.add_done_callback(self._transport_made)
+
+    def _transport_made(self, making: asyncio.Task[Any]) -> None:
+        self._making = None
+        fault = None if making.cancelled() else making.exception()
+        if self._transport is None:
+            # The loop has ended first, or takes no more descriptors: there will be no transport to close this one.
+            self._sock.close()
+            self.connection_lost(fault if isinstance(fault, Exception) else None)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from asyncio's
-        self._transport.set_write_buffer_limits(high=0)
+        self._transport = made = cast("asyncio.Transport", transport)  # uvloop's are not derived from asyncio's
+        made.set_write_buffer_limits(high=0)
+        if self._sending is CLOSED:
+            made.abort()
+        else:
+            _wake(self._drained)
 
     async def aclose(self) -> None:
-        self._close()
+        if self._sending is not CLOSED:
+            self._close()
         if self._lost:
             return
         if self._gone is None:
@@ -217,15 +272,19 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             await self._gone.wait()
 
     def abort(self) -> None:
-        if not self._transport.is_closing():
+        if not self._lost and (self._transport is None or not self._transport.is_closing()):
             self._reset_on_close()
         self._close()
 
     def _close(self) -> None:
         self._close_halves()
         self._unread = b""
-        # Not `transport.close()`: whatever is in its buffer belongs to a send that was blocked or cancelled.
-        self._transport.abort()
+        if self._transport is not None:
+            # Not its `close()`: whatever is in its buffer belongs to a send that was blocked or cancelled.
+            self._transport.abort()
+        elif self._making is None:
+            self._lost = True
+            self._sock.close()
         _wake(self._arrival)
         _wake(self._drained)
 

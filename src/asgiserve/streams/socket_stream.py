@@ -53,21 +53,17 @@ class SocketStream(Stream):
             raise BusyResourceError("sending to")
         if self._sending is not OPEN:
             raise self._send_error()
-        sent = self._send_now(item)
+        try:
+            sent = self._sock.send(item)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
         if sent == len(item):
             return True
         self._rest = memoryview(item)[sent:]
         return False
-
-    def _send_now(self, item: bytes | memoryview) -> int:
-        """Give the kernel what it takes without waiting, and return how many bytes that were."""
-        try:
-            return self._sock.send(item)
-        except BlockingIOError:
-            return 0
-        except OSError as exc:
-            self._break(exc)
-            raise self._send_error() from exc
 
     async def send_file(self, fd: int, offset: int, count: int) -> int:
         if not hasattr(os, "sendfile"):
@@ -135,6 +131,16 @@ class SocketStream(Stream):
             attributes[SocketAttribute.remote_port] = lambda: peer[1]
         return attributes
 
+    def addresses(self) -> tuple[Any, Any]:
+        sock, peer = self._sock, self._peer
+        local = remote = None
+        try:
+            remote = _address(sock.getpeername() if peer is None else peer)
+            local = _address(sock.getsockname())
+        except OSError:
+            pass  # the peer has reset the connection, or closed it
+        return local, remote
+
     def _reset_on_close(self) -> None:
         """Closing will send a reset instead of a FIN, and drop what the kernel has not sent yet."""
         try:
@@ -143,14 +149,15 @@ class SocketStream(Stream):
             pass  # the connection is gone already, so there is nobody to tell
 
 
-def prepare(sock: socket.socket) -> None:
+def prepare(sock: socket.socket, peer: Any = None) -> None:
     """Make an accepted socket ready for a stream: non-blocking, and what is sent goes out at once."""
     sock.setblocking(False)
-    if sock.family in _IP_FAMILIES:
+    # An address of IP is a tuple. To ask for the family makes a member of an enum, which costs more than the setting.
+    if peer is None or isinstance(peer, tuple):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
-            pass  # macOS refuses it for a peer that is gone already; reading will tell
+            pass  # no TCP; and macOS refuses it for a peer that is gone already: reading will tell
 
 
 def _address(address: Any) -> Any:

@@ -26,6 +26,10 @@ async def wait_for_the_end(client: Client) -> None:
         pass
 
 
+def nothing() -> None:
+    """What is told of the end."""
+
+
 async def leave_scope_open() -> Any:
     scope = anyio.CancelScope()
     scope.__enter__()
@@ -100,14 +104,14 @@ async def test_errors_of_a_guarded_body_are_logged_and_go_no_further(
     async def fail(number: int) -> None:
         raise ValueError(number)
 
-    await guarded(fail, 5)
+    await guarded(nothing, fail, 5)
     assert errors_in(caplog) == ["Unexpected error in a connection"]
 
 
 async def test_cancellation_passes_the_guard() -> None:
     finished = False
     with anyio.move_on_after(5) as scope:
-        await guarded(anyio.sleep, 10)
+        await guarded(nothing, anyio.sleep, 10)
         finished = True
     assert scope.cancelled_caught
     assert not finished
@@ -123,7 +127,7 @@ async def test_an_error_beside_our_cancellation_is_logged_and_the_cancellation_p
             raise ValueError("in a finally")
 
     with anyio.move_on_after(5) as scope:
-        await guarded(fail_at_the_end)
+        await guarded(nothing, fail_at_the_end)
         await anyio.sleep(10)
     assert scope.cancelled_caught
     assert errors_in(caplog) == ["Unexpected error in a connection"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import socket
 import struct
+import weakref
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from anyio import BrokenResourceError, TypedAttributeLookupError
+from anyio import BrokenResourceError, ClosedResourceError, TypedAttributeLookupError
 from anyio.abc import SocketAttribute
 
 from asgiserve.streams import open_stream
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 pytestmark = pytest.mark.anyio
+
+
+ASYNCIO = [REAL_TIME["asyncio"], REAL_TIME["uvloop"]]
 
 
 @pytest.fixture(params=list(REAL_TIME))
@@ -106,13 +113,119 @@ async def test_a_socket_whose_opening_is_cancelled_is_closed() -> None:
         assert client.recv(1) == b""
 
 
-@pytest.mark.parametrize("anyio_backend", [REAL_TIME["asyncio"], REAL_TIME["uvloop"]])
+@pytest.mark.parametrize("anyio_backend", ASYNCIO)
 @bounded
-async def test_a_socket_that_cannot_become_a_stream_is_closed() -> None:
+async def test_a_socket_that_no_transport_takes_is_closed_and_its_stream_broken() -> None:
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with pytest.raises(ValueError, match=r"[Ss]tream [Ss]ocket"):
-        await open_stream(datagrams)
+    stream = await open_stream(datagrams)
+    with pytest.raises(BrokenResourceError) as caught:
+        await stream.receive()
+    assert isinstance(caught.value.__cause__, ValueError)
     assert datagrams.fileno() == -1
+    await stream.aclose()
+
+
+@pytest.mark.parametrize("anyio_backend", ASYNCIO)
+@bounded
+async def test_a_call_that_is_cancelled_by_asyncio_while_the_transport_is_made_loses_nothing() -> None:
+    server, client = tcp_sockets()
+    with client:
+        async with await open_stream(server) as stream:
+            for turns in range(6):
+                waiting = asyncio.ensure_future(stream.receive())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+            client.sendall(b"here")
+            assert await stream.receive() == b"here"
+
+
+@pytest.mark.parametrize("anyio_backend", ASYNCIO)
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("rude", [False, True])
+@bounded
+async def test_a_stream_can_be_closed_while_its_transport_is_made(turns: int, rude: bool) -> None:
+    server, client = tcp_sockets()
+    with client:
+        stream = await open_stream(server)
+        waiting = asyncio.ensure_future(stream.receive())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if rude:
+            stream.abort()
+        await stream.aclose()
+        assert server.fileno() == -1
+        with pytest.raises(ClosedResourceError):
+            await waiting
+        with pytest.raises(ConnectionResetError) if rude else contextlib.nullcontext():
+            assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("anyio_backend", ASYNCIO)
+@bounded
+async def test_a_transport_is_made_in_no_context_of_the_callers() -> None:
+    class Precious:
+        pass
+
+    server, client = tcp_sockets()
+    variable: ContextVar[Precious] = ContextVar("variable")
+
+    held: list[weakref.ref[Precious]] = []
+
+    async def receive() -> bytes:
+        precious = Precious()
+        variable.set(precious)
+        held.append(weakref.ref(precious))
+        return await stream.receive()
+
+    with client:
+        async with await open_stream(server) as stream:
+            receiving = asyncio.ensure_future(receive())
+            await anyio.sleep(0.01)
+            client.sendall(b"x")
+            assert await receiving == b"x"
+            del receiving
+            await anyio.lowlevel.checkpoint()  # the loop has called what has resumed us
+            gc.collect()
+            assert held[0]() is None
+
+
+@bounded
+async def test_a_stream_that_has_never_received_can_send_more_than_the_kernel_takes() -> None:
+    server, client = tcp_sockets()
+    sent = bytes(1_000_000)
+    async with (
+        await open_stream(server) as stream,
+        await open_stream(client) as peer,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(stream.send, sent)
+        got = 0
+        while got < len(sent):
+            got += len(await peer.receive())
+
+
+@bounded
+async def test_both_ends_have_the_addresses_that_their_attributes_say() -> None:
+    server, client = tcp_sockets()
+    with client:
+        async with await open_stream(server) as stream:
+            told = stream.extra(SocketAttribute.local_address), stream.extra(SocketAttribute.remote_address)
+            assert stream.addresses() == told
+            assert told == (client.getpeername(), client.getsockname())
+
+
+@bounded
+async def test_a_peer_that_is_gone_has_no_address_and_we_have_one() -> None:
+    server, client = tcp_sockets()
+    reset(client)
+    async with await open_stream(server) as stream:
+        await until(stream.peer_closed)
+        local, remote = stream.addresses()
+        assert remote is None
+        assert local is None or local[0] == "127.0.0.1"
 
 
 @bounded
