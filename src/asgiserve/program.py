@@ -27,7 +27,6 @@ from asgiserve.backend import run_options
 from asgiserve.config import Settings, split
 from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError, WorkerError
 from asgiserve.loader import load
-from asgiserve.log_config import configure_from
 from asgiserve.process.notify import Notifier
 from asgiserve.server.claims import claimed
 from asgiserve.signals import interruptible, serve_until_signalled
@@ -111,6 +110,9 @@ def configure_logs_quietly(plan: Plan) -> tuple[str, ...]:
         return ()
     if launch.log_format == "json":
         raise ConfigError("log_format: what lines look like is log_config's part; leave one of them out")
+    # 7 ms for who asks for it: logging.config imports half a dozen modules for its handlers.
+    from asgiserve.log_config import configure_from
+
     return configure_from(launch.log_config, level=launch.log_level if "log_level" in plan.values else None)
 
 
@@ -130,7 +132,7 @@ def loaded(plan: Plan) -> ASGIApplication:
 async def serve_here(plan: Plan) -> int:
     """Serve in this process until a signal stops it; returns the exit code."""
     with ExitStack() as stack:
-        with interruptible():
+        with interruptible(plan.settings) as taken:
             claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
             app = loaded(plan)
         logs.log_info(f"Started server process [{os.getpid()}]")
@@ -139,6 +141,7 @@ async def serve_here(plan: Plan) -> int:
             plan.settings,
             lambda server: announce(server.urls),
             sockets=claims.bound,
+            taken=taken,
             notifier=plan.notifier,
             release=claims.release,
         )

@@ -1,4 +1,4 @@
-"""What signals mean to the command line. Nothing else in asgiserve touches one.
+"""What signals mean to the command line. How they are taken is in `process/taken_signals.py`.
 
 before the server listens   the start is given up: exit code 130 or 143
 first SIGTERM               a graceful stop
@@ -13,7 +13,7 @@ From the first of them on the end of the process has a bound, whatever the event
 
 from __future__ import annotations
 
-import atexit
+import math
 import signal
 import sys
 import time
@@ -27,16 +27,16 @@ from asgiserve import logs
 from asgiserve.errors import bare_errors
 from asgiserve.last_resort import LastResort, leave
 from asgiserve.process.notify import Notifier
+from asgiserve.process.taken_signals import STOPS, TakenSignals
 from asgiserve.server import serve_with
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-    from types import FrameType
-    from typing import Any
+    from collections.abc import Callable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
     from asgiserve.config import Settings, Timeouts
+    from asgiserve.process.taken_signals import WaitingSignals
     from asgiserve.server import Server
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.listeners import Sharing
@@ -54,31 +54,27 @@ _THREADS_SECONDS: Final = 1.0
 """What threads get at least that go on when the server has ended; more, if the grace period is not over."""
 
 _LATE_SECONDS: Final = 0.25
-"""What they get after one more signal."""
-
-_STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+"""What they get after one more signal, if they have had that."""
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(settings: Settings) -> Iterator[TakenSignals]:
     """For what may take long before the server looks for signals: either ends it by an exception, so that files go.
 
-    Until then asyncio's SIGINT only cancels the main task, which an import never notices, and SIGTERM ends the process.
+    Without it asyncio's SIGINT only cancels the main task, which an import never notices, and SIGTERM ends the process.
+    What it gives is for `serve_until_signalled()`: nobody else has the signals in between.
     """
-    before = [signal.getsignal(number) for number in _STOPS]
-    for number in _STOPS:
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, one in zip(_STOPS, before, strict=True):
-            signal.signal(number, one)
+    taken = TakenSignals(*_numbers(settings))
+    with taken.interrupting():
+        yield taken
 
 
-def _interrupt(number: int, _: FrameType | None) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
+def _numbers(settings: Settings) -> set[signal.Signals]:
+    """What means something to a server."""
+    if sys.platform == "win32":
+        return {*STOPS}
+    with_certificates = settings.tls.ssl_certfile is not None
+    return {*STOPS, signal.SIGUSR1, signal.SIGHUP} if with_certificates else {*STOPS, signal.SIGUSR1}
 
 
 def _nothing() -> None:
@@ -92,6 +88,7 @@ async def serve_until_signalled(
     *,
     sockets: Sequence[BoundSocket] = (),
     sharing: Sharing | None = None,
+    taken: TakenSignals | None = None,
     not_ours: Sequence[signal.Signals] = (),
     notifier: Notifier | None = None,
     release: Callable[[], None] = _nothing,
@@ -99,13 +96,15 @@ async def serve_until_signalled(
     """Serve until a signal stops the server, and return the process's exit code.
 
     `announce` is called when the sockets listen. `sockets` are bound already; `sharing` says that other processes
-    accept from them too; `not_ours` are signals that mean something to another process, and nothing here. `notifier`
-    tells systemd how we do; `release` removes the process's files where it has to be left at once. Raises what
-    `serve()` raises.
+    accept from them too; `taken` is what `interruptible()` gave; `not_ours` are signals that mean something to another
+    process, and nothing here. `notifier` tells systemd how we do; `release` removes the process's files where it has to
+    be left at once. Raises what `serve()` raises.
     """
-    watch = _Watch(announce, settings.timeouts, notifier or Notifier(), release)
+    if taken is None:
+        taken = TakenSignals(*_numbers(settings), *not_ours)
+    watch = _Watch(announce, settings.timeouts, notifier or Notifier(), release, frozenset(not_ours))
     with bare_errors():
-        await _serve(app, settings, watch, sockets, sharing, not_ours)
+        await _serve(app, settings, watch, taken, sockets, sharing)
     return watch.exit_code
 
 
@@ -113,20 +112,13 @@ async def _serve(
     app: ASGIApplication,
     settings: Settings,
     watch: _Watch,
+    taken: TakenSignals,
     sockets: Sequence[BoundSocket],
     sharing: Sharing | None,
-    not_ours: Sequence[signal.Signals],
 ) -> None:
-    numbers = [*_STOPS]
-    if sys.platform != "win32":
-        numbers.append(signal.SIGUSR1)
-        if settings.tls.ssl_certfile is not None:
-            numbers.append(signal.SIGHUP)
-    watch.not_ours = frozenset(not_ours)
-    watch.take_signals()
+    watch.resort.start()
     try:
-        with anyio.open_signal_receiver(*{*numbers, *not_ours}) as received:
-            watch.look_first()
+        with taken.received(watch.signalled, watch.signalled_late) as received:
             async with anyio.create_task_group() as group:
                 watch.everything = group.cancel_scope
                 group.start_soon(watch.run, received, group)
@@ -134,12 +126,6 @@ async def _serve(
                     app, settings, sockets=sockets, task_status=watch, unstoppable=watch.leave, sharing=sharing
                 )
                 group.cancel_scope.cancel()
-    except KeyboardInterrupt as late:
-        # asyncio puts Python's own handler back a moment before we put ours: one more Ctrl+C, which means nothing now.
-        if not watch.stopping:
-            raise
-        if late.__context__ is not None:
-            raise late.__context__ from None
     finally:
         watch.served()
 
@@ -153,20 +139,23 @@ class _Watch:
         timeouts: Timeouts,
         notifier: Notifier,
         release: Callable[[], None],
+        not_ours: frozenset[signal.Signals],
     ) -> None:
         self._announce = announce
         self._timeouts = timeouts
         self._notifier = notifier
-        self._resort = LastResort(release)
+        self._not_ours = not_ours
+        """What means something to another process, and nothing here."""
+        self.resort = LastResort(release)
         self.leave = partial(leave, release)
         self._grace_ends: float | None = None
         """When, on Python's monotonic clock; known from the first signal on."""
+        self._threads_end = math.inf
+        """When threads have had what they get at least; known from the server's end on."""
         self.everything = anyio.CancelScope()
         """What is cancelled when the start is given up."""
-        self.not_ours: frozenset[signal.Signals] = frozenset()
-        """What means something to another process, and nothing here."""
         self._server: Server | None = None
-        self.stopping = False
+        self._stopping = False
         self.exit_code = 0
 
     def started(self, value: Server | None = None) -> None:
@@ -178,12 +167,12 @@ class _Watch:
     def _status(self) -> str:
         return "" if self._server is None else f"Serving on {', '.join(self._server.urls)}"
 
-    async def run(self, received: AsyncIterator[signal.Signals], group: TaskGroup) -> None:
+    async def run(self, received: WaitingSignals, group: TaskGroup) -> None:
         group.start_soon(self._notifier.keep_alive)
         async for number in received:
-            was_stopping = self.stopping
+            was_stopping = self._stopping
             self._act(number)
-            if self.stopping and not was_stopping:
+            if self._stopping and not was_stopping:
                 self._notifier.stopping(f"Stopping, by {number.name}")
                 group.start_soon(self._notifier.keep_extending)
 
@@ -196,17 +185,17 @@ class _Watch:
                 self._notifier.reloading()
                 self._server.reload_certificates()
                 self._notifier.ready(self._status())
-        elif number in self.not_ours:
+        elif number in self._not_ours:
             return
         elif self._server is None:
             logs.log_info(f"Received {number.name} during startup, giving up.")
-            self.exit_code = self._resort.code = 128 + number
+            self.exit_code = self.resort.code = 128 + number
             self.everything.cancel()
-        elif self.stopping:
+        elif self._stopping:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
             self._server.abort()
         else:
-            self.stopping = True
+            self._stopping = True
             again = "; again to cancel what still runs" if number == signal.SIGINT else ""
             logs.log_info(f"Received {number.name}, stopping{again}.")
             if number == signal.SIGINT:
@@ -214,55 +203,28 @@ class _Watch:
             else:
                 self._server.stop()
 
-    # --- beside the event loop ---
-
-    def take_signals(self) -> None:
-        """Take what comes before and behind the loop's own ways of taking it.
-
-        Not Python's own: behind the stop a second Ctrl+C would be a traceback, and a second SIGTERM a crash.
-        """
-        for number in _STOPS:
-            signal.signal(number, signal.SIG_IGN if number in self.not_ours else self._signalled_late)
-
-    def look_first(self) -> None:
-        """Learn of each signal that stops before the loop does, and though the loop may be blocked."""
-        self._resort.start()
-        for number in _STOPS:
-            if number not in self.not_ours:
-                signal.signal(number, partial(self._signalled, signal.getsignal(number)))
-
     def served(self) -> None:
         """The server has ended, and the process is to end."""
-        self._resort.served = True
-        taken = False
-        while not taken:
-            try:
-                self.take_signals()  # asyncio has put Python's own back; trio has put back these
-                taken = True
-            except KeyboardInterrupt:
-                pass  # in this very moment
-        # Behind the last thread Python puts the system's own back, but where a signal is ignored.
-        atexit.register(_ignore_signals)
+        self.resort.served = True
+        self._threads_end = time.monotonic() + _THREADS_SECONDS
         grace = self._timeouts.graceful_shutdown
         if self._grace_ends is not None:
             grace = self._grace_ends - time.monotonic()
-        self._resort.end_within(max(grace, _THREADS_SECONDS))
+        self.resort.end_within(max(grace, _THREADS_SECONDS))
 
-    def _signalled(self, received: Any, number: int, frame: FrameType | None) -> None:
-        """`received` is the loop's own."""
+    # --- beside the event loop, which may be blocked ---
+
+    def signalled(self, number: signal.Signals) -> None:
+        if number not in STOPS:
+            return
         grace = 0.0
         if self._server is not None and self._grace_ends is None:
             timeouts, grace = self._timeouts, self._timeouts.graceful_shutdown
             grace = min(grace, INTERACTIVE_GRACE) if number == signal.SIGINT else grace + timeouts.shutdown_delay
         self._grace_ends = time.monotonic() + grace
-        self._resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
-        if callable(received):
-            received(number, frame)
+        self.resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
 
-    def _signalled_late(self, number: int, frame: FrameType | None) -> None:
-        self._resort.end_within(_LATE_SECONDS)
-
-
-def _ignore_signals() -> None:
-    for number in _STOPS:
-        signal.signal(number, signal.SIG_IGN)
+    def signalled_late(self, number: signal.Signals) -> None:
+        if number in STOPS:
+            # Not at once: the process may be ending by itself, on a machine that has other things to do.
+            self.resort.end_within(max(self._threads_end - time.monotonic(), _LATE_SECONDS))

@@ -11,11 +11,10 @@ from asgiserve import loader, logs
 from asgiserve.backend import run_options
 from asgiserve.errors import ConfigError, WorkerError
 from asgiserve.from_uvicorn import accepted
-from asgiserve.log_config import configure_from
+from asgiserve.process.taken_signals import put_back
 from asgiserve.program import configure_logs, planned
 from asgiserve.server import serve_with
 from asgiserve.server.claims import claimed
-from asgiserve.supervise import check_supervised, supervise
 
 if TYPE_CHECKING:
     import ssl
@@ -54,7 +53,6 @@ def run(
     plan = planned(app if isinstance(app, str) else "", kept, notes=notes)
     if plan.processes.supervised:
         _check_for_workers(app, ssl_context, plan.processes.reason)
-        check_supervised(plan)
         _run_supervised(plan)
         return
     _run_here(app, plan, ssl_context, level=plan.launch.log_level if "log_level" in kept else None)
@@ -71,6 +69,9 @@ def _run_here(
         raise ConfigError("log_format: is for the command line; run() logs by log_config, or as its caller does")
     name, options = run_options(launch)
     if launch.log_config is not None:
+        # 7 ms, see program.py
+        from asgiserve.log_config import configure_from
+
         notes += configure_from(launch.log_config, level=level)
 
     async def main() -> None:
@@ -98,8 +99,14 @@ def _check_for_workers(app: object, ssl_context: ssl.SSLContext | None, name: st
 
 
 def _run_supervised(plan: Plan) -> None:
+    # 10 ms and 1 MiB that a process does without which serves by itself, and each worker
+    from asgiserve.supervise.supervisor import check_supervised, supervise
+
+    check_supervised(plan)
     if plan.launch.log_config is not None or not logs.general.hasHandlers():
         configure_logs(plan)
     name, options = run_options(plan.launch)
-    if anyio.run(supervise, plan, backend=name, backend_options=options) == 1:
+    with put_back():
+        code = anyio.run(supervise, plan, backend=name, backend_options=options)
+    if code == 1:
         raise WorkerError("A worker did not end well; the log says which one and how.")

@@ -62,13 +62,3 @@ def test_ctrl_c_with_everything_open_leaves_no_traceback(live_server: LiveServer
     assert lines[:2] == SAID[:2]
     for pattern in patterns:
         assert any(pattern.fullmatch(line) for line in lines), pattern.pattern
-
-
-@pytest.mark.parametrize(("app", "code"), [("plain", 0), ("fails", 1)])
-def test_one_more_ctrl_c_in_the_last_moment_changes_nothing(live_server: LiveServers, app: str, code: int) -> None:
-    server = live_server(f"tests.live.late_site:{app}")
-    server.expected_code = code
-    server.send_signal(signal.SIGINT)
-    assert server.wait_exit() == code
-    assert "Traceback" not in server.stderr.text
-    assert "KeyboardInterrupt" not in server.stderr.text

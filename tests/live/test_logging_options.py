@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -131,12 +132,17 @@ def test_a_file_takes_the_place_of_our_own_logging(live_server: LiveServers, tmp
         text = json.dumps({**table, "handlers": {"file": handler}, "root": {"handlers": ["file"], "level": "INFO"}})
     path = tmp_path / f"log.{form}"
     path.write_text(text)
-    uds = tmp_path / "socket"
 
-    server = live_server("tests.live.applications:report", log_config=path, uds=uds, ready="lifespan: started")
+    # Nothing on stderr says that the server is up. A socket that listens already keeps who comes too early.
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        number, port = bound.fileno(), bound.getsockname()[1]
+        options = {"log_config": path, "fd": number, "pass_fds": [number]}
+        server = live_server("tests.live.applications:report", ready="lifespan: started", **options)
+        with RawClient(port) as client:
+            assert client.get().status == 200
     server.finish()
 
     lines = (tmp_path / "out.log").read_text().splitlines()
     assert lines.count("asgiserve.error|Waiting for application startup.") == 1
-    assert lines.count(f"asgiserve.error|asgiserve running on unix:{uds} (Press CTRL+C to quit)") == 1
+    assert lines.count(f"asgiserve.error|asgiserve running on http://127.0.0.1:{port} (Press CTRL+C to quit)") == 1
     assert "Waiting" not in server.stderr.text

@@ -296,9 +296,13 @@ def test_sigusr1_tells_what_each_worker_does_also_one_that_is_blocked(live_serve
 # --- run() ------------------------------------------------------------------------------------
 
 PROGRAM = """
+import signal
+
 import asgiserve
 
+before = [signal.getsignal(number) for number in signal.valid_signals()]
 asgiserve.run("worker_application:app", workers=2, port=0, backend="{backend}", loop="{loop}")
+assert before == [signal.getsignal(number) for number in signal.valid_signals()]
 print("run() has returned")
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import pytest
 
 from asgiserve.cli import main
+from asgiserve.process.taken_signals import put_back
 from asgiserve.sources import PLAIN_VARIABLES, PREFIX
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     loggers = [logging.getLogger(name) for name in ("asgiserve.error", "asgiserve.access")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environ = dict(os.environ)
     modules = set(sys.modules)
 
@@ -65,9 +64,8 @@ def command_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         assert isinstance(code, int)
         return Outcome(code, out, err)
 
-    yield run
-    for number, taker in taken.items():
-        signal.signal(number, taker)
+    with put_back():
+        yield run
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
         logger.handlers[:] = handlers
         logger.setLevel(level)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from typing import Final
 
 from asgiserve.errors import ConfigError
@@ -61,6 +60,8 @@ if sys.platform != "win32":
     def _written(path: str) -> int:
         """The file with our number at this path, open and locked. Raises OSError, and ConfigError if it is taken."""
         # Written aside and moved there: nobody ever reads half of it, or finds it unlocked.
+        import tempfile  # 3 ms, with all that it imports for whole directories
+
         descriptor, made = tempfile.mkstemp(prefix=".asgiserve-", suffix=".pid", dir=os.path.dirname(path))
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,9 +7,6 @@
     channel.py      the line between the two
     changes.py      which files have changed, for reload
 
-Called by the command line and by `run()`. `worker.py` is a program of its own, started by `process.py`.
+The command line and `run()` call `supervisor.py`. `worker.py` is a program of its own, started by `process.py`. It
+needs little of this, so nothing is imported here.
 """
-
-from asgiserve.supervise.supervisor import check_supervised, supervise
-
-__all__ = ["check_supervised", "supervise"]

@@ -135,6 +135,7 @@ class Worker:
                 self._group = group
                 group.start_soon(self._listen, events)
                 await self._process.wait()
+                self._group = None  # trio takes nobody into a group whose last task has ended, and it is not left yet
                 group.cancel_scope.cancel()
         finally:
             self._become(State.GONE)

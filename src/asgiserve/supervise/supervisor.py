@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ import anyio
 from asgiserve import logs
 from asgiserve.errors import ConfigError, StartupError, WorkerError, bare_errors
 from asgiserve.process.notify import Notifier
+from asgiserve.process.taken_signals import STOPS, TakenSignals
 from asgiserve.program import announce
 from asgiserve.server.binding import url_of
 from asgiserve.server.claims import claimed
@@ -39,10 +41,11 @@ from asgiserve.supervise.process import spawn
 from asgiserve.supervise.states import NOT_STARTED, Ended, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from anyio.abc import TaskGroup
 
+    from asgiserve.process.taken_signals import WaitingSignals
     from asgiserve.program import Plan
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.claims import Claims
@@ -68,12 +71,25 @@ async def supervise(plan: Plan) -> int:
     Raises BindError, StartupError if the first worker never was ready, and WorkerError if workers ended as soon as they
     started.
     """
-    with claimed(plan.launch, plan.settings.bind, plan.passed) as claims:
-        supervisor = _Supervisor(plan, claims)
+    taken = TakenSignals(*_numbers(plan))
+    with ExitStack() as stack:
+        with taken.interrupting():
+            claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
+            supervisor = _Supervisor(plan, claims)
         with bare_errors():
-            await supervisor.run()
+            await supervisor.run(taken)
     logs.log_info(f"Finished supervisor process [{os.getpid()}]")
     return supervisor.exit_code()
+
+
+def _numbers(plan: Plan) -> list[signal.Signals]:
+    """What means something to a supervisor."""
+    numbers = [*STOPS, signal.SIGUSR1]
+    if not plan.processes.reload:
+        numbers += [signal.SIGTTIN, signal.SIGTTOU]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 class _Supervisor:
@@ -121,16 +137,11 @@ class _Supervisor:
         for one in self._bound:
             one.close()
 
-    async def run(self) -> None:
+    async def run(self, taken: TakenSignals) -> None:
         processes = self._plan.processes
         what = "reload" if processes.reload else counted(processes.workers)
         logs.log_info(f"Started supervisor process [{os.getpid()}] for {what}")
-        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-        if not processes.reload:
-            numbers += [signal.SIGTTIN, signal.SIGTTOU]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-            numbers.append(signal.SIGHUP)
-        with anyio.open_signal_receiver(*numbers) as received:
+        with taken.received() as received:
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._obey, received)
@@ -216,7 +227,7 @@ class _Supervisor:
 
     # --- what is asked for ---
 
-    async def _obey(self, received: AsyncIterator[signal.Signals]) -> None:
+    async def _obey(self, received: WaitingSignals) -> None:
         async for number in received:
             if number == signal.SIGUSR1:
                 self._group.start_soon(self._tell)

@@ -1,0 +1,184 @@
+"""The signals that a process takes, from the first on until it ends.
+
+A signal means one thing before the event loop turns, another one while it does, and a third behind it. Were handlers
+put in place and taken away for that, there would be moments between them in which Python's own make a traceback of
+Ctrl+C, and the system's a crash of SIGTERM. So ours is put in place once, and what changes is one name: whom it tells.
+
+What a signal means is not said here, but by `signals.py` and by the supervisor, which take theirs here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Self
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from asgiserve.backend import reached_by_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["STOPS", "TakenSignals", "WaitingSignals", "put_back"]
+
+STOPS: Final = (signal.SIGINT, signal.SIGTERM)
+"""What ends a process."""
+
+_MOST_WAITING: Final = 16
+"""As many of each number wait for the event loop. The third of those that stop is the last with a meaning."""
+
+_END_SECONDS: Final = 2.0
+"""How long an end is left alone, so that its files go; behind that, one more signal kills."""
+
+
+class TakenSignals:
+    """Some signals of this process. Made in the main thread."""
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self._numbers = numbers
+        self._process = os.getpid()
+        self._kept: deque[signal.Signals] = deque()
+        self._tell: Callable[[signal.Signals], None] = self._keep
+        self._ended = 0.0
+        """When nothing was left but the process's end, on Python's monotonic clock."""
+        self._take()
+        # Behind the last thread Python puts the system's own back, but where a signal is ignored.
+        atexit.register(self._ignore)
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """For what may take long before the event loop turns: the first that stops ends it by an exception, so that
+        files go. The others are kept."""
+        try:
+            self._give_to(self._interrupt)
+            yield
+            self._tell = self._keep
+        except BaseException:
+            self._only_the_end_is_left()
+            raise
+
+    @contextmanager
+    def received(
+        self,
+        noticed: Callable[[signal.Signals], None] | None = None,
+        behind: Callable[[signal.Signals], None] | None = None,
+    ) -> Iterator[WaitingSignals]:
+        """Those that a task of the event loop is to have, also what has been kept until now.
+
+        `noticed` is told of each in the handler itself, however blocked the loop is; `behind` of those that come when
+        the block is over. Without it they mean nothing for two seconds, and then what they mean to the system.
+        """
+        with reached_by_signals() as soon:
+            waiting = WaitingSignals(soon)
+
+            def receive(number: signal.Signals) -> None:
+                if noticed is not None:
+                    noticed(number)
+                waiting.put(number)
+
+            self._give_to(receive)
+            try:
+                yield waiting
+            finally:
+                self._only_the_end_is_left()
+                if behind is not None:
+                    self._tell = behind
+                self._take()  # the application may have put its own there
+
+    def _take(self) -> None:
+        for number in self._numbers:
+            signal.signal(number, self._signalled)
+
+    def _give_to(self, taker: Callable[[signal.Signals], None]) -> None:
+        self._tell = taker
+        for _ in range(len(self._kept)):  # it may keep one again
+            taker(self._kept.popleft())
+
+    # --- called by Python, in the main thread, between any two of its instructions ---
+
+    def _signalled(self, number: int, _: object) -> None:
+        if os.getpid() == self._process:
+            self._tell(signal.Signals(number))
+            return
+        # A process that the application has forked has no server that could stop: the signal is to end it, as
+        # multiprocessing's terminate() expects.
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    def _keep(self, number: signal.Signals) -> None:
+        _append(self._kept, number)
+
+    def _interrupt(self, number: signal.Signals) -> None:
+        if number not in STOPS:
+            self._keep(number)
+            return
+        self._only_the_end_is_left()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    def _only_the_end_is_left(self) -> None:
+        self._ended = time.monotonic()
+        self._tell = self._insist
+
+    def _insist(self, number: signal.Signals) -> None:
+        # What keeps the process is threads of an application that has not come to serve, or logs that are blocked.
+        if number in STOPS and time.monotonic() - self._ended > _END_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def _ignore(self) -> None:
+        for number in self._numbers:
+            if signal.getsignal(number) == self._signalled:
+                signal.signal(number, signal.SIG_IGN)
+
+
+class WaitingSignals:
+    """Signals on their way from the handler to one task of the event loop, which iterates over them."""
+
+    def __init__(self, soon: Callable[[Callable[[], object]], None]) -> None:
+        """`soon` calls a function in the event loop."""
+        self._soon = soon
+        self._waiting: deque[signal.Signals] = deque()
+        self._news = anyio.Event()
+
+    def put(self, number: signal.Signals) -> None:
+        _append(self._waiting, number)
+        self._soon(self._tell)
+
+    def _tell(self) -> None:
+        self._news.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> signal.Signals:
+        await checkpoint()
+        while not self._waiting:
+            # One that comes in between tells this event of it: the loop has to turn before it can.
+            self._news = anyio.Event()
+            await self._news.wait()
+        return self._waiting.popleft()
+
+
+def _append(kept: deque[signal.Signals], number: signal.Signals) -> None:
+    if kept.count(number) < _MOST_WAITING:
+        kept.append(number)
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Behind the block signals are again whose they were before: of a program that has called us, and goes on."""
+    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            if one is not None and signal.getsignal(number) != one:
+                signal.signal(number, one)

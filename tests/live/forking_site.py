@@ -1,0 +1,40 @@
+"""An application that has processes of its own, forked from the server's."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+from tests.live.applications import lifespan, respond
+
+if TYPE_CHECKING:
+    from asgiserve.types import Receive, Scope, Send
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Forks a process, sends it the signal that the path names, and answers with the code that it ends with."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # since Python 3.12: that it is a risk to fork where there are threads
+        child = multiprocessing.get_context("fork").Process(target=_wait)
+        child.start()
+    time.sleep(0.2)  # noqa: ASYNC251 - it is to have begun
+    assert child.pid is not None
+    os.kill(child.pid, signal.Signals[scope["path"][1:]])
+    child.join(10)
+    code = child.exitcode
+    child.kill()
+    await respond(send, 200, str(code).encode())
+
+
+def _wait() -> None:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        os._exit(77)

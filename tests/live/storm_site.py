@@ -1,0 +1,46 @@
+"""An application that says where its process is, and takes a while for each phase of it: for tests that send signals
+then."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from asgiserve.types import Receive, Scope, Send
+
+MOMENT = 0.1
+"""Seconds that each phase takes."""
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def work() -> None:
+    """What an import does, and the interpreter's exit: instructions, between which signals come."""
+    until = time.monotonic() + MOMENT
+    while time.monotonic() < until:
+        pass
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "lifespan"
+    await receive()
+    say("site: starts")
+    await anyio.sleep(MOMENT)
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    say("site: stops")
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(MOMENT)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+say("site: imported")
+atexit.register(work)
+work()

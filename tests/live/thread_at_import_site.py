@@ -1,0 +1,21 @@
+"""An application that comes to no end: neither its import, nor a thread that it has started by then."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asgiserve.types import Receive, Scope, Send
+
+never = threading.Event()
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    raise NotImplementedError
+
+
+threading.Thread(target=never.wait).start()
+print("site: imported", file=sys.stderr, flush=True)
+never.wait()

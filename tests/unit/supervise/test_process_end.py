@@ -1,0 +1,81 @@
+"""A worker's end, of which only the system's part is played: the process that has ended."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, cast
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from asgiserve.config import Processes, Timeouts
+from asgiserve.supervise.channel import Channel
+from asgiserve.supervise.process import Worker
+from asgiserve.supervise.states import Stop
+
+if TYPE_CHECKING:
+    from anyio.abc import Process
+
+    from asgiserve.supervise.states import Ended
+
+pytestmark = pytest.mark.anyio
+
+
+class Ending:
+    """A process, as anyio has it."""
+
+    pid = 1
+    returncode: int | None = None
+
+    def __init__(self) -> None:
+        self.ended = anyio.Event()
+
+    async def wait(self) -> int:
+        await self.ended.wait()
+        self.returncode = 0
+        return 0
+
+    def kill(self) -> None:
+        raise ProcessLookupError
+
+    terminate = kill
+
+
+class Told:
+    """What a worker says to its supervisor."""
+
+    def __init__(self) -> None:
+        self.ended: list[Ended] = []
+
+    def gone(self, ended: Ended) -> None:
+        self.ended.append(ended)
+
+    def ready(self) -> None: ...
+    def leaving(self) -> None: ...
+    def wears(self, why: str) -> None: ...
+    def blocked(self, why: str) -> None: ...
+
+
+@pytest.mark.parametrize("how", [Stop.GRACEFUL, Stop.ABORT, Stop.KILL])
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_worker_may_be_told_to_end_in_each_moment_of_its_end(turns: int, how: Stop) -> None:
+    """The supervisor learns of the end some turns of the loop later."""
+    process, told = Ending(), Told()
+    with ExitStack() as stack:
+        (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
+        stack.enter_context(one)
+        stack.enter_context(other)
+        worker = Worker(
+            cast("Process", process), Channel(control), Channel(inspection), b"plan", Processes(), Timeouts()
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, told)
+            await anyio.wait_all_tasks_blocked()
+            process.ended.set()
+            for _ in range(turns):
+                await checkpoint()
+
+            worker.end(how, last=True)
+    assert [ended.code for ended in told.ended] == [0]
