@@ -13,7 +13,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,6 +198,8 @@ def _table_of(config: Given | None, directory: str) -> tuple[Mapping[str, Any], 
     path = str(config.value) if config else os.path.join(directory, _PYPROJECT)
     if config is None and not os.path.isfile(path):
         return {}, _PYPROJECT
+    import tomllib
+
     name = os.path.basename(path)
     try:
         with open(path, "rb") as file:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,6 +11,11 @@ if TYPE_CHECKING:
     from asgiserve.protocols.http1 import DefaultFields
 
 __all__ = ["DefaultBlock", "HttpDate"]
+
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""strftime would take the locale's."""
 
 
 class HttpDate:
@@ -27,7 +31,9 @@ class HttpDate:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._value = formatdate(second, usegmt=True).encode("ascii")
+            year, month, day, hour, minute, of_minute, weekday, *_ = time.gmtime(second)
+            written = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {hour:02}:{minute:02}:{of_minute:02} GMT"
+            self._value = written.encode("ascii")
         return self._value
 
 

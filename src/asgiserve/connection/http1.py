@@ -36,7 +36,6 @@ from asgiserve.connection.origin import origin_of_connection
 from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.running import contain
-from asgiserve.connection.websocket_running import serve_websocket
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, NeedData
 from asgiserve.protocols.http1 import Http1Codec, error_response
@@ -132,6 +131,9 @@ class Http1Connection:
                             break
                         service.requests += 1
                         if head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                            # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
+                            from asgiserve.connection.websocket_running import serve_websocket
+
                             self._leader = None  # the stream is the WebSocket's from here on
                             await serve_websocket(self, head, host)
                             return

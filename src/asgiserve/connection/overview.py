@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 from asgiserve.connection.deadlines import Reason
 from asgiserve.connection.stacks import stack_of
-from asgiserve.connection.websocket import WebSocket
 from asgiserve.logs import printable
 
 if TYPE_CHECKING:
@@ -52,7 +51,13 @@ def connections_text(service: Service) -> str:
 def _place(connection: Connection) -> tuple[bool, float]:
     """Requests before WebSockets, and what has taken longest first."""
     running = connection.exchange
-    return isinstance(connection, WebSocket), -(0.0 if running is None else running.age() or 0.0)
+    return _is_websocket(connection), -(0.0 if running is None else running.age() or 0.0)
+
+
+def _is_websocket(connection: Connection) -> bool:
+    """Asked so, since its class is not imported where there can be none."""
+    running: object = connection.exchange
+    return running is connection  # it is its own exchange
 
 
 def lasting(seconds: float) -> str:
@@ -89,8 +94,8 @@ def _shown(texts: Iterable[Iterable[str]], count: int, most: int, what: str) -> 
 def _about(connection: Connection, now: float) -> str:
     peer = connection.origin.client_name or "a Unix socket"
     running = connection.exchange
-    # A WebSocket is its own exchange, and as old as its connection.
-    age = None if running is None or isinstance(connection, WebSocket) else running.age()
+    # A WebSocket is as old as its connection.
+    age = None if running is None or _is_websocket(connection) else running.age()
     for_so_long = "" if age is None else f" for {lasting(age)}"
     line = f"{peer}, open for {lasting(now - connection.opened_at)}: {connection.doing(now)}{for_so_long}"
     for when, reason in connection.deadlines.armed():

@@ -7,9 +7,9 @@ of a server with such a header are `IdentifiedExchange`s; those of any other kno
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from asgiserve import logs
 from asgiserve.connection.exchange import Exchange
@@ -32,7 +32,7 @@ def identify(head: RequestHead, name: bytes) -> bytes:
     values = [value for field, value in head.headers if field == name]
     if len(values) == 1 and _SANE.fullmatch(values[0]) is not None:
         return values[0]
-    made = uuid4().hex.encode("ascii")
+    made = os.urandom(16).hex().encode("ascii")
     head.headers = [*(field for field in head.headers if field[0] != name), (name, made)]
     return made
 

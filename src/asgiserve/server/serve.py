@@ -45,6 +45,7 @@ from asgiserve.server.server import Server
 from asgiserve.server.stopping import ServerState, Stopping
 from asgiserve.server.tls import Certificates
 from asgiserve.server.tracing import traced
+from asgiserve.streams import get_ready
 from asgiserve.wsgi import WsgiApplication
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from asgiserve.config import Application
+    from asgiserve.config import Application, WebSockets
     from asgiserve.server.listeners import Listener, Sharing
     from asgiserve.streams import Stream
     from asgiserve.types import ASGIApplication, WSGIApplication
@@ -165,6 +166,7 @@ class _Tree:
             raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
         check_tls(settings.bind, certificates=ssl_context is not None or settings.tls.ssl_certfile is not None)
         self._certificates = None if settings.tls.ssl_certfile is None else Certificates(settings.tls)
+        _import_for_connections(settings.websockets)
         self._context = copy_context()
         self._service = Service(
             app,
@@ -285,6 +287,13 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
         except OSError as error:
             raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
     return [SocketListener(one) for one in bound]
+
+
+def _import_for_connections(websockets: WebSockets) -> None:
+    """Before there are connections: with them there may be no descriptor left to read a file by."""
+    get_ready()
+    if websockets.ws == "auto":
+        import asgiserve.connection.websocket_running  # noqa: F401
 
 
 def _application(
