@@ -9,8 +9,8 @@ is not enough; sending encrypts a slice and flushes. anyio's TLSStream does the 
 other errors, and no way to add them from outside.
 
 `_outgoing` has two writers, for OpenSSL also speaks of its own accord: it answers a key update while we
-only receive (RFC 8446 4.6.3). Its answers go out before `receive` fetches more, so they cannot pile up; a
-lock keeps the two flushes in order.
+only receive (RFC 8446 4.6.3). Its answers go out in front of what we send next, or before `receive` fetches
+more, so they cannot pile up; a lock keeps the two flushes in order.
 
 After close_notify from either side that side is finished, the other is not (RFC 8446 6.1). A peer that
 sends FIN without close_notify has ended its side as well: HTTP requests say how long they are, so one that
@@ -55,10 +55,11 @@ class TlsStream(Stream):
     """See the module's docstring; made by `handshake`. Closing it closes the stream below."""
 
     __slots__ = (
+        "_dry",
+        "_flush_waits",
         "_flushing",
         "_incoming",
         "_interrupted",
-        "_more",
         "_outgoing",
         "_receive_waits",
         "_rest",
@@ -77,8 +78,10 @@ class TlsStream(Stream):
         self._flushing = Lock(fast_acquire=True)
         self._unread = bytearray()
         """Plaintext that `send_eof` had to get out of OpenSSL's way."""
-        self._more = False
-        """OpenSSL may hold plaintext: the last read has filled its buffer. It reads one record at a time."""
+        self._dry = False
+        """There is nothing to receive before more has come: no plaintext anywhere, no ciphertext that is unread."""
+        self._flush_waits = False
+        """Somebody holds `_flushing`: the stream below may be busy, and what is sent has to go behind that."""
         self._interrupted = False
         self._receive_waits = False
         self._send_waits = False
@@ -113,17 +116,23 @@ class TlsStream(Stream):
             raise BusyResourceError("receiving from")
         self._receive_waits = True
         try:
-            while (data := self._receive_now(max_bytes)) is None:
+            while True:
+                if not self._dry or self._receiving is not OPEN:
+                    data = self._receive_now(max_bytes)
+                    if data is not None:
+                        return data
                 if self._interrupted:
                     return b""
                 if self._outgoing.pending:
                     await self._flush()
-                else:
-                    try:
-                        self._incoming.write(await self._stream.receive())
-                    except EndOfStream:
-                        self._incoming.write_eof()
-            return data
+                    continue
+                try:
+                    ciphertext = await self._stream.receive()
+                    self._incoming.write(ciphertext)
+                    self._dry = not ciphertext  # interrupted
+                except EndOfStream:
+                    self._incoming.write_eof()
+                    self._dry = False
         finally:
             self._receive_waits = self._interrupted = False
 
@@ -140,6 +149,7 @@ class TlsStream(Stream):
                 self._incoming.write(self._stream.receive_nowait())
             except EndOfStream:
                 self._incoming.write_eof()
+            self._dry = False
         return data
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
@@ -150,14 +160,14 @@ class TlsStream(Stream):
             return data
         if self._receiving is not OPEN:
             raise self._receive_error()
-        incoming = self._incoming
-        if not (incoming.pending or self._more or incoming.eof):
-            return None  # as OpenSSL would say, but its exception costs more than the question
+        if self._dry:
+            return None  # as OpenSSL would say, but its exception costs as much as a record
         try:
             data = self._tls.read(max_bytes)
-            self._more = len(data) == max_bytes
+            # It reads one record at a time, and keeps what did not fit.
+            self._dry = len(data) < max_bytes and not self._incoming.pending
         except ssl.SSLWantReadError:
-            self._more = False
+            self._dry = True
             return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             data = b""
@@ -176,18 +186,21 @@ class TlsStream(Stream):
             raise BusyResourceError("sending to")
         if self._sending is not OPEN:
             raise self._send_error()
-        if len(item) > SLICE_SIZE or self._flushing.locked() or self._outgoing.pending:
+        if len(item) > SLICE_SIZE or self._flush_waits:
             self._rest = memoryview(item)
             return False
-        self._encrypt(item)
         try:
+            self._tls.write(item)
             if self._stream.send_nowait(self._outgoing.read()):
                 return True
+        except ssl.SSLError as exc:
+            self._break(exc)
+            raise self._send_error() from exc
         except BrokenResourceError as exc:
             self._break(exc.__cause__)
             raise
         except BusyResourceError:
-            raise AssertionError("whoever flushes the stream below holds the lock") from None
+            raise AssertionError("the stream below is busy only while somebody flushes it") from None
         self._rest = memoryview(b"")  # encrypted as a whole; the stream below holds what is left of it
         return False
 
@@ -201,8 +214,12 @@ class TlsStream(Stream):
         try:
             await self._flush()
             if rest:
-                self._encrypt(rest[:SLICE_SIZE])
+                self._tls.write(rest[:SLICE_SIZE])
                 await self._flush()
+        except ssl.SSLError as exc:
+            self._rest = None
+            self._break(exc)
+            raise self._send_error() from exc
         except BrokenResourceError as exc:
             self._rest = None
             self._break(exc.__cause__)
@@ -216,19 +233,16 @@ class TlsStream(Stream):
         self._rest = rest[SLICE_SIZE:] or None
         return self._rest is None
 
-    def _encrypt(self, piece: bytes | memoryview) -> None:
-        try:
-            self._tls.write(piece)
-        except ssl.SSLError as exc:
-            self._break(exc)
-            raise self._send_error() from exc
-
     async def _flush(self) -> None:
         async with self._flushing:
-            while not await self._stream.flush():
-                pass
-            if self._outgoing.pending:
-                await self._stream.send(self._outgoing.read())
+            self._flush_waits = True
+            try:
+                while not await self._stream.flush():
+                    pass
+                if self._outgoing.pending:
+                    await self._stream.send(self._outgoing.read())
+            finally:
+                self._flush_waits = False
 
     async def send_eof(self) -> None:
         """Send close_notify, then the FIN of the stream below."""
@@ -272,6 +286,7 @@ class TlsStream(Stream):
         except EndOfStream:
             pass
         self._unread = aside
+        self._dry = False
 
     # --- opening and closing ------------------------------------------------------------------------------
 

@@ -154,6 +154,59 @@ async def test_a_record_that_was_tampered_with_breaks_the_stream(contexts: Conte
 
 
 @bounded
+async def test_a_part_of_a_record_does_not_keep_an_interrupted_receive_waiting(contexts: Contexts) -> None:
+    ours, _, client = await connect(contexts)
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, ours.receive)
+        await client.send(b"\x17\x03\x03\x00\x20" + bytes(10))
+        ours.interrupt()
+        assert (await receiving.wait()).value == b""
+
+
+@bounded
+async def test_bytes_of_several_records_that_came_at_once_need_no_wait(contexts: Contexts) -> None:
+    ours, theirs, _ = await connect(contexts)
+    for number in range(3):
+        await theirs.send(b"record %d" % number)
+    assert await ours.receive() == b"record 0"
+    with anyio.CancelScope() as cancel_scope:
+        cancel_scope.cancel()
+        assert await ours.receive(4) == b"reco"
+        assert await ours.receive() == b"rd 1"
+        assert await ours.receive() == b"record 2"
+    assert not cancel_scope.cancelled_caught
+
+
+@bounded
+async def test_openssl_is_asked_once_for_each_record(contexts: Contexts) -> None:
+    # To be told that nothing is there costs an exception, as much as a record.
+    reads: list[int] = []
+
+    class Counting(ssl.SSLObject):
+        def read(self, *arguments: Any) -> Any:
+            reads.append(1)
+            return super().read(*arguments)
+
+    contexts.server.sslobject_class = Counting
+    ours, theirs, _ = await connect(contexts)
+    await theirs.send(b"first")
+    assert await ours.receive() == b"first"  # what was left of the handshake may cost a read more
+    reads.clear()
+    for _ in range(10):
+        async with anyio.create_task_group() as tasks:
+            receiving = await start(tasks, ours.receive)
+            assert receiving.blocked
+            await theirs.send(b"request")
+            assert (await receiving.wait()).value == b"request"
+        await ours.send(b"response")
+        async with anyio.create_task_group() as tasks:
+            receiving = await start(tasks, ours.receive)
+            ours.interrupt()
+            assert (await receiving.wait()).value == b""
+    assert len(reads) == 10
+
+
+@bounded
 async def test_what_is_no_handshake_is_refused_and_closing_is_left_to_the_caller() -> None:
     server, client = memory_stream_pair()
     await client.send(b"GET / HTTP/1.1\r\n\r\n")
