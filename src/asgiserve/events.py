@@ -10,6 +10,7 @@ Events are immutable by custom: `frozen=True` would double the cost of making on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -62,16 +63,16 @@ class BodyChunk:
     more: bool
 
 
-class NeedData:
-    """The type of `NEED_DATA`."""
+class NeedData(Enum):
+    """The type of `NEED_DATA`: an Enum, so that type checkers know what `is not NEED_DATA` leaves."""
 
-    __slots__ = ()
+    NEED_DATA = "nothing more can be said"
 
     def __repr__(self) -> str:
-        return "NEED_DATA"
+        return self.name
 
 
-NEED_DATA: Final = NeedData()
+NEED_DATA: Final = NeedData.NEED_DATA
 """The codec can say nothing more until it is given bytes."""
 
 

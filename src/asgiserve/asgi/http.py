@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from os.path import isabs
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from asgiserve.asgi.message_values import read_headers, refusal, whole_number, wrong
+from asgiserve.asgi.message_values import check_headers, given_headers, read_headers, refusal, whole_number, wrong
 
 if TYPE_CHECKING:
     from asgiserve.types import Header, Message
@@ -76,6 +76,10 @@ class ResponseMessages(ABC):
         return [kind for kind, read in self.state.reads.items() if read is not _ignore]
 
     @abstractmethod
+    def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
+        """Whether a head with these headers, by their value, has been checked before; `begin` is called next."""
+
+    @abstractmethod
     def begin(self, status: int, headers: tuple[Header, ...]) -> Waiting:
         """The response's head. Raises LocalProtocolError for one that HTTP does not allow."""
 
@@ -111,7 +115,9 @@ def _read_start(response: ResponseMessages, message: Message) -> Waiting:
     status = message.get("status")
     if type(status) is not int:
         status = whole_number(message, "status")  # http.HTTPStatus
-    headers = read_headers(message)
+    headers = given_headers(message)
+    if not response.came_before(status, headers):
+        headers = check_headers(message, headers)
     response.trailers_follow = bool(message.get("trailers"))
     waiting = response.begin(status, headers)
     response.state = BODY

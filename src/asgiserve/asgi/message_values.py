@@ -14,7 +14,7 @@ from asgiserve.errors import LocalProtocolError
 if TYPE_CHECKING:
     from asgiserve.types import Header, Message
 
-__all__ = ["optional_text", "read_headers", "refusal", "whole_number", "wrong"]
+__all__ = ["check_headers", "given_headers", "optional_text", "read_headers", "refusal", "whole_number", "wrong"]
 
 
 def refusal(message: object, state: str, expected: list[str]) -> LocalProtocolError:
@@ -54,25 +54,41 @@ def optional_text(message: Message, key: str) -> str | None:
 
 def read_headers(message: Message) -> tuple[Header, ...]:
     """The value of `headers`: pairs of bytes; none if it is missing."""
+    return check_headers(message, given_headers(message))
+
+
+def given_headers(message: Message) -> tuple[Any, ...]:
+    """The value of `headers`, whatever it holds; nothing if it is missing."""
     headers = message.get("headers", ())
     try:
-        pairs: tuple[Any, ...] = tuple(headers)
-        for pair in pairs:
+        return tuple(headers)
+    except TypeError:
+        raise _wrong_headers(message, headers) from None
+
+
+def check_headers(message: Message, given: tuple[Any, ...]) -> tuple[Header, ...]:
+    """What `given_headers` has found, as pairs of bytes."""
+    try:
+        for pair in given:
             name, value = pair
             if type(name) is not bytes or type(value) is not bytes or type(pair) is not tuple:
-                return _read_headers_again(message, pairs)
+                return _check_headers_again(message, given)
     except (TypeError, ValueError):
-        raise wrong(message, "headers", headers, "an iterable of pairs (name, value)") from None
-    return pairs
+        raise _wrong_headers(message, given) from None
+    return given
 
 
-def _read_headers_again(message: Message, headers: tuple[Any, ...]) -> tuple[Header, ...]:
+def _check_headers_again(message: Message, given: tuple[Any, ...]) -> tuple[Header, ...]:
     """Pairs that are lists, and bytes of a derived class."""
-    pairs: tuple[Any, ...] = tuple(map(tuple, headers))
+    pairs: tuple[Any, ...] = tuple(map(tuple, given))
     for name, value in pairs:
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise wrong(message, "headers", (name, value), "pairs of bytes")
     return pairs
+
+
+def _wrong_headers(message: Message, headers: object) -> LocalProtocolError:
+    return wrong(message, "headers", headers, "an iterable of pairs (name, value)")
 
 
 def _shape(value: object) -> str:

@@ -48,10 +48,14 @@ def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, A
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if _PERCENT in raw_path else raw_path.decode("ascii")
     if root_path and path != root_path and not path.startswith((root_path + "/", "*")):
         path = root_path + path
-    extensions: dict[str, Any] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
-    if head.http_version != "1.0":  # what is not there is not announced
-        extensions["http.response.early_hint"] = {}
-        extensions["http.response.trailers"] = {}
+    extensions: dict[str, Any] = {
+        "http.response.pathsend": {},
+        "http.response.zerocopysend": {},
+        "http.response.early_hint": {},
+        "http.response.trailers": {},
+    }
+    if head.http_version == "1.0":  # what is not there is not announced
+        del extensions["http.response.early_hint"], extensions["http.response.trailers"]
     if peer.tls is not None:
         extensions["tls"] = peer.tls.extension()
     return {

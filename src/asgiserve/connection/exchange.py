@@ -23,7 +23,7 @@ from asgiserve.connection.origin import origin_of_request
 from asgiserve.connection.over import Over
 from asgiserve.connection.response import Response
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import NeedData
+from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1 import informational
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Exchange(Response):
                     self.connection.hand_over(self)
                 else:
                     self.returned.set()
-        elif self.held:
+        elif self.held is not None:
             self.flush_soon()
 
     async def let_go(self) -> None:
@@ -161,7 +161,7 @@ class Exchange(Response):
                     await self.write(_CONTINUE)
             while self.over is None and not connection.codec.body_complete:
                 event = connection.codec.next_body()
-                if not isinstance(event, NeedData):
+                if event is not NEED_DATA:
                     self._body_given = not event.more
                     return {"type": "http.request", "body": event.data, "more_body": event.more}
                 if not await connection.inlet.read_body():
@@ -212,6 +212,6 @@ class Exchange(Response):
             self.leave()
         if self.connection.service.access_log:
             log_access(self)
-        if self.coroutine is not None and not self.stepping:
+        if not self.stepping and self.coroutine is not None:
             # A task of the application's has completed it, while the application itself is suspended.
             self.suspended()

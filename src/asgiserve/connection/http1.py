@@ -30,14 +30,14 @@ from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import Deadlines, Reason
 from asgiserve.connection.fairness import BURST
-from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
+from asgiserve.connection.head_wait import HEAD, IDLE, RUNNING, HeadWait
 from asgiserve.connection.inlet import Inlet
 from asgiserve.connection.origin import origin_of_connection
 from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.running import contain
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import NEED_DATA, NeedData
+from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1 import Http1Codec, error_response
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from asgiserve.connection.exchange import Exchange
     from asgiserve.connection.origin import Origin
     from asgiserve.connection.service import Service
-    from asgiserve.events import RequestHead
+    from asgiserve.events import NeedData, RequestHead
     from asgiserve.streams import Stream
 
 __all__ = ["Http1Connection"]
@@ -130,7 +130,7 @@ class Http1Connection:
                         if head is None:
                             break
                         service.requests += 1
-                        if head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                        if head.upgrade and head.upgrade == b"websocket" and service.websockets.ws == "auto":
                             # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
                             from asgiserve.connection.websocket_running import serve_websocket
 
@@ -175,15 +175,16 @@ class Http1Connection:
         """The next request's head; None if the connection is to be closed."""
         codec, wait = self.codec, self._wait
         head: RequestHead | NeedData = NEED_DATA
+        nothing = codec.empty()
         try:
-            if not codec.empty():
+            if not nothing:
                 self.streak += 1
                 if self.streak >= BURST:
                     self.streak = 0
                     await checkpoint()
                 head = codec.next_head()
-            while isinstance(head, NeedData):
-                if codec.empty() or not codec.head_begun:
+            while head is NEED_DATA:
+                if nothing or not codec.head_begun:
                     if self._last:
                         return None
                     if wait.phase is not IDLE:
@@ -191,6 +192,7 @@ class Http1Connection:
                 elif wait.phase is not HEAD:
                     wait.head_begun()
                 data = await self.stream.receive()
+                nothing = False
                 if wait.expired is None:
                     head = codec.receive_head(data)
                 else:
@@ -203,7 +205,10 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
-        wait.end()
+        if wait.phase is HEAD:
+            wait.end()
+        else:
+            wait.phase = RUNNING
         return head
 
     async def _refuse(self, error: RemoteProtocolError) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asgiserve import logs
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.events import NeedData
+from asgiserve.events import NEED_DATA
 from asgiserve.protocols.proxy import MAX_PREFACE, read_preface
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ async def receive_preface(service: Service, stream: Stream, peer: Peer) -> tuple
         _warn_once(service, peer)
         raise RemoteProtocolError("the peer is no trusted proxy")
     received = b""
-    while isinstance(preface := read_preface(received), NeedData):
+    while (preface := read_preface(received)) is NEED_DATA:
         received += await stream.receive(MAX_PREFACE - len(received))
     if preface.known:
         peer = replace(peer, client=preface.client, server=preface.server)

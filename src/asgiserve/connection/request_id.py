@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve import logs
 from asgiserve.connection.exchange import Exchange
@@ -56,6 +56,9 @@ class IdentifiedExchange(Exchange):
         assert name is not None
         self._id_field: Header = (name, identify(head, name))
         self.context.run(logs.request_id.set, self._id_field[1].decode("ascii"))
+
+    def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
+        return False  # not with this id
 
     def begin(self, status: int, headers: tuple[Header, ...]) -> Awaitable[None] | None:
         return Exchange.begin(self, status, with_id(headers, self._id_field))

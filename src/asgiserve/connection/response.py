@@ -28,12 +28,14 @@ from asgiserve.protocols.http1 import (
     ResponseWriter,
     error_response,
     informational,
+    known_head,
     rendered_head,
     whole_response,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+    from typing import Any
 
     from asgiserve.connection.http1 import Http1Connection
     from asgiserve.connection.outlet import Taken
@@ -55,7 +57,6 @@ class Response(ResponseMessages):
 
     __slots__ = (
         "_flush_armed",
-        "_rendered",
         "_trailers",
         "_writer",
         "body_bytes",
@@ -71,8 +72,6 @@ class Response(ResponseMessages):
         "stepping",
     )
 
-    _rendered: RenderedHead
-
     def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
         ResponseMessages.__init__(self)
         self.connection = connection
@@ -80,9 +79,10 @@ class Response(ResponseMessages):
         self.over: Over | None = None
         self.stepping = False
         """The application's own coroutine is running at this moment."""
-        self.held = self.head_sent = self.completed = False
-        """The response's head waits for the first body message; it is on the wire; the whole response is, by the
-        application or in its place."""
+        self.held: RenderedHead | None = None
+        """The response's head, while it waits for the first body message."""
+        self.head_sent = self.completed = False
+        """The head is on the wire; the whole response is, by the application or in its place."""
         self.may_go_on = False
         """The response allows another request on this connection."""
         self.status = self.body_bytes = 0
@@ -104,12 +104,12 @@ class Response(ResponseMessages):
     @ki_protected
     async def flush(self) -> None:
         """Send the head that is held back: the body does not come soon."""
-        if self.held and not self.completed:
+        if self.held is not None and not self.completed:
             await self.write(self._take_head())
 
     async def answer(self, status: int) -> None:
         """Answer in the application's place; only while nothing of its own response is on the wire."""
-        self.held = False
+        self.held = None
         self.state = COMPLETE
         self.status = status
         self.fields = self.added_fields
@@ -143,27 +143,35 @@ class Response(ResponseMessages):
 
     # --- what the application's messages stand for ---
 
+    def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
+        try:
+            self.held = known_head((status, given))
+        except TypeError:
+            return False  # pairs that are lists
+        return self.held is not None
+
     def begin(self, status: int, headers: tuple[Header, ...]) -> Awaitable[None] | None:
-        self._rendered = rendered = rendered_head(status, headers)
+        rendered = self.held
+        if rendered is None:
+            self.held = rendered = rendered_head(status, headers)
         self.status = status
-        self.fields = headers
+        self.fields = rendered.fields
         if rendered.length is None and not self._open_writer().length_known:
             # A stream: clients see the head before the first event.
             return self.write(self._take_head())
-        self.held = True
         if not self.stepping:
             self.flush_soon()
         return None
 
     def write_body(self, data: bytes, more: bool) -> Awaitable[None] | None:
         """The short way: a whole response, and the kernel takes all of it at once."""
-        connection = self.connection
-        if more or not self.held or self.state is not COMPLETE or connection.must_close():
+        connection, held = self.connection, self.held
+        if more or held is None or self.state is not COMPLETE or connection.must_close():
             return self._write_body(data, more)
-        whole = whole_response(self.head, self._rendered, data, connection.service.default_block.now())
+        whole = whole_response(self.head, held, data, connection.service.default_block.now())
         if whole is None:
             return self._write_body(data, more)
-        self.held = False
+        self.held = None
         self.head_sent = self.may_go_on = True
         taken = connection.outlet.write_nowait(whole)
         if taken is not ALL:
@@ -203,10 +211,10 @@ class Response(ResponseMessages):
 
     async def _write_file(self, fd: int, start: int, count: int, more: bool) -> None:
         writer = self._writer or self._open_writer()
-        held, self.held = self.held, False
-        head = writer.head(close=self.connection.must_close()) if held else b""
+        held, self.held = self.held, None
+        head = b"" if held is None else writer.head(close=self.connection.must_close())
         around = writer.around(count, more)
-        if held:
+        if held is not None:
             self.head_sent = True
             self.may_go_on = writer.keep_alive
         if around is None:
@@ -248,11 +256,11 @@ class Response(ResponseMessages):
 
     async def _write_body(self, data: bytes, more: bool) -> None:
         writer = self._writer or self._open_writer()
-        held, self.held = self.held, False
-        head = writer.head(close=self.connection.must_close()) if held else b""
+        held, self.held = self.held, None
+        head = b"" if held is None else writer.head(close=self.connection.must_close())
         buffers = writer.body(data, more)
         size = len(data) if buffers else 0
-        if held:
+        if held is not None:
             # Only now: had the body not fitted its length, nothing would be on the wire.
             self.head_sent = True
             self.may_go_on = writer.keep_alive
@@ -288,13 +296,13 @@ class Response(ResponseMessages):
         """The response's writer, made when the short way does not do."""
         service = self.connection.service
         head = ResponseHead(self.status, self.fields, self.trailers_follow)
-        self._writer = ResponseWriter(self.head, head, service.default_fields, service.date(), self._rendered)
+        self._writer = ResponseWriter(self.head, head, service.default_fields, service.date(), self.held)
         return self._writer
 
     def _take_head(self) -> bytes:
         writer = self._writer or self._open_writer()
         head = writer.head(close=self.connection.must_close())
-        self.held = False
+        self.held = None
         self.head_sent = True
         self.may_go_on = writer.keep_alive
         return head

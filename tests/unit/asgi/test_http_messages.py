@@ -25,12 +25,18 @@ NOT_ALLOWED = 600
 class Response(ResponseMessages):
     """Notes what each message stands for."""
 
+    known: tuple[Any, ...] | None = None
+    """Headers that have been checked before."""
+
     def advance(self, message: Message) -> tuple[Any, ...] | None:
         """What the message was taken for; None: ignored."""
         self.done: tuple[Any, ...] | None = ("nothing",)
         with pytest.raises(StopIteration):  # it awaits nothing
             self.send(message).send(None)
         return self.done
+
+    def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
+        return self.known is not None and given == self.known
 
     def begin(self, status: int, headers: tuple[Header, ...]) -> None:
         if status == NOT_ALLOWED:
@@ -283,6 +289,13 @@ def test_what_is_left_out_has_asgis_defaults() -> None:
 def test_headers_may_be_any_iterable_of_pairs(pairs: Any) -> None:
     event = Response().advance({"type": "http.response.start", "status": 200, "headers": pairs})
     assert event == HEAD
+
+
+def test_headers_that_came_before_are_not_checked_again() -> None:
+    messages = Response()
+    messages.known = ((b"a", Loud()),)  # nobody else would let it pass
+    event = messages.advance({"type": "http.response.start", "status": 200, "headers": list(messages.known)})
+    assert event == ("begin", 200, messages.known, False)
 
 
 def test_subclasses_of_what_is_asked_for_are_taken() -> None:

@@ -147,3 +147,45 @@ async def test_a_later_body_that_does_not_fit_its_length_cuts_the_response(secon
             wire = await client.read_all()
     assert b"content-length: 10\r\n" in wire
     assert wire.endswith(b"\r\n\r\nhello")
+
+
+async def test_the_same_fields_in_any_shape_are_the_same_head() -> None:
+    """A head that repeats is found by its value; what cannot be found so is read as ever."""
+    pair = (b"vary", b"accept")
+    shapes = [[pair], [pair], (pair,), [list(pair)], [pair], iter([pair]), iter([list(pair)])]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        fields: Any = shapes[int(scope["path"][1:])]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await body(send, HELLO)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        heads = [(await client.get(f"/{number}")).fields for number in range(len(shapes))]
+    vary = [[field for field in head if field[0] != b"date"] for head in heads]
+    assert all(head == vary[0] for head in vary)
+    assert pair in vary[0]
+
+
+async def test_a_head_that_is_refused_leaves_nothing_behind_for_the_next() -> None:
+    refused: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"vary", b"known")]})
+        await body(send, HELLO)
+
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        for fields in ([(b"vary", "a str")], [(b"vary", b"a\nb")], [[b"vary", 5]]):
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": fields})
+            except LocalProtocolError as error:
+                refused.append(str(error))
+        await app(scope, receive, send)
+
+    async with serving_http(twice) as served:
+        client = served.connect()
+        for _ in range(2):
+            response = await client.get()
+            assert (response.body, response.headers["vary"]) == (HELLO, "known")
+    assert len(refused) == 6
+    assert refused[:3] == refused[3:]

@@ -20,7 +20,7 @@ from asgiserve.protocols.http1.messages import error_response, informational
 from asgiserve.protocols.http1.request_line import begins_like_request
 from asgiserve.protocols.http1.response import ResponseWriter, whole_response
 from asgiserve.protocols.http1.response_fields import DefaultFields
-from asgiserve.protocols.http1.response_head import RenderedHead, rendered_head
+from asgiserve.protocols.http1.response_head import RenderedHead, known_head, rendered_head
 
 __all__ = [
     "DefaultFields",
@@ -30,6 +30,7 @@ __all__ = [
     "begins_like_request",
     "error_response",
     "informational",
+    "known_head",
     "rendered_head",
     "whole_response",
 ]

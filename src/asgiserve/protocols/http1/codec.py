@@ -77,7 +77,7 @@ class Http1Codec:
         self._limits = limits
         self._h11_only = engine == "h11"
         self._field_lines = field_lines
-        self._check = HeadCheck(limits, field_lines)
+        self._check = HeadCheck(limits, field_lines, short_way=not self._h11_only)
         self._scan = HeadScan(limits)
         self._buffer = WireBuffer()
         self._empty_lines = 0
@@ -95,14 +95,16 @@ class Http1Codec:
         """`receive_data` and `next_head` in one, with a short way for a request whose fields are known and that
         comes in one piece, as most do. The result is the same either way."""
         buffer = self._buffer
-        if self._state is _HEAD and not buffer.data and not self._h11_only:
+        looked_up = 0
+        if self._state is _HEAD and not buffer.data:
             if data.endswith(HEAD_END):
+                looked_up = len(data)
                 head = self._check.known(data)
             else:
-                end = data.find(HEAD_END) + 4
-                head = self._check.known(data[:end])
+                looked_up = data.find(HEAD_END) + 4
+                head = self._check.known(data[:looked_up])
                 if head is not None:
-                    buffer.data, buffer.start = data, end
+                    buffer.data, buffer.start = data, looked_up
             if head is not None:
                 if head.content_length:
                     self._begin_body(head.content_length)
@@ -110,10 +112,12 @@ class Http1Codec:
                     self._state = _COMPLETE
                 return head
         self.receive_data(data)
-        return self.next_head()
+        return self.next_head(looked_up)
 
-    def next_head(self) -> RequestHead | NeedData:
-        """The next request's head, when it is complete. Raises RemoteProtocolError, and then for ever."""
+    def next_head(self, looked_up: int = 0) -> RequestHead | NeedData:
+        """The next request's head, when it is complete. Raises RemoteProtocolError, and then for ever.
+
+        A head of `looked_up` bytes is none that is known."""
         if self._state is not _HEAD:
             self._refuse_turn("head")
         try:
@@ -121,7 +125,7 @@ class Http1Codec:
             if buffer.data.startswith(b"\r", buffer.start) and not self._skip_empty_lines():
                 return NEED_DATA
             end = self._scan.find_end(buffer.data, buffer.start)
-            return NEED_DATA if end < 0 else self._read_head(end)
+            return NEED_DATA if end < 0 else self._read_head(end, looked_up)
         except RemoteProtocolError as error:
             self._poison(error)
             raise
@@ -191,13 +195,13 @@ class Http1Codec:
         """The bytes that no event has consumed, for the protocol that the connection is switched to."""
         return self._buffer.peek(len(self._buffer))
 
-    def _read_head(self, end: int) -> RequestHead:
+    def _read_head(self, end: int, looked_up: int) -> RequestHead:
         buffer = self._buffer
         data, start = buffer.data, buffer.start
         wire = data[start:end]
         if isinstance(wire, bytearray):
             wire = bytes(wire)
-        known = None if self._h11_only else self._check.known(wire)
+        known = None if end - start == looked_up else self._check.known(wire)
         try:
             head, verdict = (known, _ORDINARY) if known is not None else self._check.check(wire[:-4].split(CRLF))
         except RemoteProtocolError:

@@ -66,10 +66,10 @@ class HeadCheck:
 
     __slots__ = ("_blocks", "_field_lines", "_max_body", "_max_fields", "_max_known", "_max_line")
 
-    def __init__(self, limits: Limits, field_lines: FieldLines) -> None:
+    def __init__(self, limits: Limits, field_lines: FieldLines, *, short_way: bool = True) -> None:
         self._field_lines = field_lines
         self._blocks = field_lines.blocks
-        self._max_known = min(limits.request_head, _MAX_KNOWN)
+        self._max_known = min(limits.request_head, _MAX_KNOWN) if short_way else 0
         self._max_line = limits.request_line
         self._max_fields = limits.request_fields
         self._max_body = limits.request_body

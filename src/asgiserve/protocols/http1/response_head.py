@@ -9,7 +9,7 @@ once and then found by its value, within fixed bounds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve.errors import LocalProtocolError
 from asgiserve.protocols.http1.grammar import OWS
@@ -19,7 +19,7 @@ from asgiserve.protocols.http1.status import NO_BODY, status_line
 if TYPE_CHECKING:
     from asgiserve.types import Header
 
-__all__ = ["RenderedHead", "rendered_head"]
+__all__ = ["RenderedHead", "known_head", "rendered_head"]
 
 _MAX_REMEMBERED: Final = 512
 _MAX_REMEMBERED_LENGTH: Final = 512
@@ -29,9 +29,11 @@ _MAX_REMEMBERED_LENGTH: Final = 512
 class RenderedHead:
     """The status line and the application's own fields, and what the fields mean to the server."""
 
-    __slots__ = ("_plain", "close", "date", "length", "lines", "ordinary", "server", "upgrade")
+    __slots__ = ("_plain", "close", "date", "fields", "length", "lines", "ordinary", "server", "upgrade")
 
-    def __init__(self) -> None:
+    def __init__(self, fields: tuple[Header, ...]) -> None:
+        self.fields = fields
+        """The application's, as they were given."""
         self.lines = b""
         self.ordinary = False
         """A body of `length` bytes follows, and the default lines complete the head."""
@@ -62,7 +64,11 @@ def rendered_head(status: int, fields: tuple[Header, ...]) -> RenderedHead:
     return _remembered.get((status, fields)) or _render(status, fields)
 
 
-_remembered: Final[dict[tuple[int, tuple[Header, ...]], RenderedHead]] = {}
+_remembered: Final[dict[tuple[int, tuple[Any, ...]], RenderedHead]] = {}
+
+known_head: Final = _remembered.get
+"""The rendered head by (status, fields), if an equal one is remembered: what the fields are made of need not be looked
+at. None if not, and TypeError if something in them has no hash. (Not a function of Python: it is asked each time.)"""
 
 
 def _render(status: int, fields: tuple[Header, ...]) -> RenderedHead:
@@ -70,7 +76,7 @@ def _render(status: int, fields: tuple[Header, ...]) -> RenderedHead:
     # 9110 15), so that whoever uses them elsewhere may go on. Informational responses are not final.
     if not 200 <= status <= 999:
         raise LocalProtocolError(f"response status {status}: must be from 200 to 999")
-    rendered = RenderedHead()
+    rendered = RenderedHead(fields)
     lines = [status_line(status)]
     repeats = True
     for field in fields:
