@@ -188,11 +188,21 @@ def _woken(loop: asyncio.SelectorEventLoop) -> Iterator[None]:
 class HostTask(ABC):
     """The task in which a driver calls applications."""
 
-    __slots__ = ("cancelling",)
+    __slots__ = ("_info", "cancelling")
 
     def __init__(self, cancelling: Callable[[], int]) -> None:
         self.cancelling = cancelling
         """How often somebody has cancelled the task itself, by the loop's own means."""
+        self._info: anyio.TaskInfo | None = None
+
+    def cancelled(self) -> bool:
+        """Whether the next wait would end at once, by a cancel scope around it or a cancelled task. Asked by the task.
+
+        anyio.current_effective_deadline() would tell too; it takes five times as long on either loop.
+        """
+        if self._info is None:
+            self._info = anyio.get_current_task()
+        return self._info.has_pending_cancellation()
 
     @abstractmethod
     def context_replaced(self) -> bool:

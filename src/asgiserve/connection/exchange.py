@@ -27,6 +27,7 @@ from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1 import informational
 
 if TYPE_CHECKING:
+    from asgiserve.backend import HostTask
     from asgiserve.connection.http1 import Http1Connection
     from asgiserve.events import RequestHead
     from asgiserve.types import Message
@@ -49,12 +50,16 @@ class Exchange(Response):
         "context",
         "coroutine",
         "failed",
+        "host",
         "lingers",
         "origin",
         "returned",
         "scope",
         "started_at",
     )
+
+    host: HostTask
+    """The task in which the application is called."""
 
     def __init__(self, connection: Http1Connection, head: RequestHead) -> None:
         Response.__init__(self, connection, head)  # not by super(): one is made for every request
@@ -81,8 +86,17 @@ class Exchange(Response):
         """ASGI's `receive()`. What is ready is returned without a checkpoint."""
         if self.over is not None:
             return await self._disconnected()
-        if not self.connection.codec.body_complete:
-            return await self._receive_body()
+        connection = self.connection
+        if not connection.codec.body_complete:
+            # Nothing of a body is taken inside a cancelled scope: Starlette's is_disconnected() calls receive() in
+            # one, and would throw the message away. (A checkpoint instead would ask the application for it again.)
+            cancelled = self.host.cancelled() if self.stepping else anyio.current_effective_deadline() == -math.inf
+            if not (cancelled or self.head.expects_continue or connection.inlet.turn.taken):
+                rest = connection.codec.rest_of_body()
+                if rest is not None:
+                    self._body_given = True
+                    return {"type": "http.request", "body": rest, "more_body": False}
+            return await self._receive_body(cancelled)
         if not self._body_given:
             self._body_given = True
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -139,16 +153,14 @@ class Exchange(Response):
 
     # --- the request's side ---
 
-    async def _receive_body(self) -> Message:
+    async def _receive_body(self, cancelled: bool) -> Message:
         connection = self.connection
         turn = connection.inlet.turn
         if turn.taken:
             await turn.take()
         else:
-            # Nothing of a body is taken inside a cancelled scope: Starlette's is_disconnected() calls
-            # receive() in one, and would throw the message away. That the peer has left may be told there:
-            # it takes nothing of the body. Asked for by the deadline: a checkpoint would ask it again.
-            if anyio.current_effective_deadline() == -math.inf:
+            if cancelled:
+                # That the peer has left may be told: it takes nothing of the body.
                 if connection.stream.peer_closed():
                     self._disconnects += 1
                     return {"type": "http.disconnect"}

@@ -101,8 +101,9 @@ class Stopping:
         self._pace = self._paced(timeouts.shutdown_notice, timeouts.graceful_shutdown)
         self.accepting = anyio.CancelScope()
         """The scope of the accept loops."""
-        self.connections = anyio.CancelScope()
-        """The scope of the connections group, the accept loops included."""
+        self.connections = anyio.CancelScope(shield=True)
+        """The scope of the connections group, the accept loops included. Only `run` cancels it, also for who cancels
+        `serve()`: shielded, since whoever asks whether he is cancelled asks all scopes up to the first shield."""
         self._requested = anyio.Event()
         self._delay = math.inf
         """Seconds between the request to stop and the stop; who asks says how many."""
@@ -182,6 +183,7 @@ class Stopping:
             await self._stop_gracefully()
         finally:
             self.state = ServerState.STOPPING
+            self.connections.cancel()
             await _wait_shielded(self._connections_done, _CANCELLED_SECONDS)
             self._lifespan.begin_shutdown(self._timeouts.lifespan_shutdown)
             await _wait_shielded(self._lifespan.ended, self._timeouts.lifespan_shutdown + _SLACK_SECONDS)

@@ -50,8 +50,8 @@ class WireBuffer:
         """Consume at most that many bytes. An undivided bytes object is handed on as it is."""
         data, start = self.data, self.start
         if count >= len(data) - start:
-            self.clear()
-            return bytes(data) if not start else bytes(memoryview(data)[start:])
+            self.data, self.start = b"", 0
+            return data[start:] if isinstance(data, bytes) else bytes(memoryview(data)[start:])
         self.start = start + count
         return bytes(memoryview(data)[start : self.start])
 

@@ -145,6 +145,16 @@ class Http1Codec:
             self._state = _COMPLETE
         return chunk
 
+    def rest_of_body(self) -> bytes | None:
+        """The short way for most bodies: all that is left of one with a length, which is then complete. None if it has
+        not come yet, or has to be read otherwise: `next_body` tells."""
+        body = self._body
+        if type(body) is not CountedBody or body.left > len(self._buffer.data) - self._buffer.start:
+            return None
+        self._body = None
+        self._state = _COMPLETE
+        return self._buffer.take(body.left)
+
     def discard_body(self) -> bool:
         """Drop what has come of the body. True if its end is reached. Raises RemoteProtocolError."""
         while not self.body_complete:
