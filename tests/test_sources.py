@@ -112,6 +112,8 @@ def test_a_repeatable_option_replaces_the_weaker_source(gather: Gather, write: A
         ({"FORWARDED_ALLOW_IPS": "::1", "ASGISERVE_FORWARDED_ALLOW_IPS": "::2"}, "::2"),
         ({"ASGISERVE_FORWARDED_ALLOW_IPS": "::2", "FORWARDED_ALLOW_IPS": "::1"}, "::2"),
         ({"FORWARDED_ALLOW_IPS": "::1"}, "::1"),
+        ({"FORWARDED_ALLOW_IPS": ""}, ""),
+        ({"FORWARDED_ALLOW_IPS": "::1", "ASGISERVE_FORWARDED_ALLOW_IPS": ""}, ""),
     ],
 )
 def test_a_variable_of_ours_beats_the_one_that_platforms_know(

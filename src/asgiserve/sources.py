@@ -34,6 +34,9 @@ PLAIN_VARIABLES: Final[Mapping[str, str]] = {
 }
 """Variables that platforms and uvicorn know, and the setting of each. Below the one with our prefix."""
 
+_EMPTY_SAYS: Final = frozenset({"forwarded_allow_ips"})
+"""Settings of which an empty variable is a value: who names no proxy trusts none, and must not get the default."""
+
 NAMES: Final = frozenset({*OPTIONS, *FOREIGN, *RENAMED, "app", "env_file"})
 """What a configuration file may set; a variable also names the file."""
 
@@ -120,16 +123,16 @@ def _flag(name: str, value: Any) -> str:
 
 
 def _from_environment(variables: Mapping[str, str], file: str = "") -> Values:
-    """`file` is where the variables are written, if that is not the environment. An empty value is none."""
+    """`file` is where the variables are written, if that is not the environment. An empty value is none, mostly."""
     where = f"{file}: " if file else ""
     values: Values = {}
     for variable, name in PLAIN_VARIABLES.items():
-        if name in NAMES and variables.get(variable):
+        if name in NAMES and (variables.get(variable) or (name in _EMPTY_SAYS and variable in variables)):
             values[name] = Given(variables[variable], where + variable)
     for variable, text in variables.items():
-        if not variable.startswith(PREFIX) or not text or _is_service_link(variable, text):
-            continue
         name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or not (text or name in _EMPTY_SAYS) or _is_service_link(variable, text):
+            continue
         if name not in NAMES | {"config"} or variable != PREFIX + name.upper():
             raise ConfigError(f"{where}{variable}: {_unknown(name, PREFIX, str.upper)}")
         values[name] = Given(_of_text(name, text, where + variable), where + variable)
