@@ -56,7 +56,11 @@ class ChunkedBody:
             raise RemoteProtocolError(self._error[0], status=self._error[1])
         data: list[bytes] = []
         try:
-            while (piece := self._lexer.next_piece(buffer)) is not None:
+            while True:
+                data += self.whole_chunks(buffer)
+                piece = self._lexer.next_piece(buffer)
+                if piece is None:
+                    break
                 kind, wire = piece
                 self.check(kind, wire)
                 if kind is _DATA:
@@ -68,6 +72,10 @@ class ChunkedBody:
                 raise
             self._error = str(error), error.status
         return BodyChunk(b"".join(data), True) if data else NEED_DATA
+
+    def whole_chunks(self, buffer: WireBuffer) -> list[bytes]:
+        """What may be taken without looking at its pieces."""
+        return self._lexer.whole_chunks(buffer)
 
     def check(self, kind: Piece, wire: bytes) -> None:
         """Whether somebody else reads this piece alike. Raises RemoteProtocolError."""

@@ -55,6 +55,13 @@ class WireBuffer:
         self.start = start + count
         return bytes(memoryview(data)[start : self.start])
 
+    def take_to(self, end: int) -> None:
+        """Consume what is in front of this index of `data`."""
+        if end == len(self.data):
+            self.clear()
+        else:
+            self.start = end
+
     def clear(self) -> None:
         """Forget everything: an idle connection must not keep the last request's bytes alive."""
         self.data = b""

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from asgiserve.errors import RemoteProtocolError
-from asgiserve.protocols.http1.grammar import CHUNK_LINE, CRLF
+from asgiserve.protocols.http1.grammar import CHUNK_LINE, CRLF, PLAIN_CHUNK_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,7 @@ class _State(Enum):
 _SIZE, _DATA, _DATA_END, _TRAILERS = _State.SIZE, _State.DATA, _State.DATA_END, _State.TRAILERS
 _FRAMING_PIECE, _DATA_PIECE, _LAST_PIECE = Piece.FRAMING, Piece.DATA, Piece.LAST
 _match_size_line: Final = CHUNK_LINE.fullmatch
+_match_plain_line: Final = PLAIN_CHUNK_LINE.match
 
 
 class ChunkLexer:
@@ -88,6 +89,32 @@ class ChunkLexer:
         self._overhead = 0
         self._trailer_bytes_left = limits.request_head
         self._trailers_left = limits.request_fields
+
+    def whole_chunks(self, buffer: WireBuffer) -> list[bytes]:
+        """The short way for what most chunks are: the data of those that have come as a whole, without extensions.
+
+        `next_piece` would take the same bytes alike. What is not there, unusual or wrong is left to it."""
+        chunks: list[bytes] = []
+        if self._state is not _SIZE:
+            return chunks
+        wire, at, left, overhead = buffer.data, buffer.start, self._body_left, self._overhead
+        view = memoryview(wire)
+        while (line := _match_plain_line(wire, at)) is not None:
+            begin, size = line.end(), int(line[1], 16)
+            end = begin + size
+            cost = overhead + _cost_of(begin - at, size)
+            if not size or wire[end : end + 2] != CRLF or cost > _OVERHEAD_BUDGET:
+                break
+            if left is not None:
+                if size > left:
+                    break
+                left -= size
+            chunks.append(bytes(view[begin:end]))
+            overhead = cost if cost > 0 else 0
+            at = end + 2
+        buffer.take_to(at)
+        self._body_left, self._overhead = left, overhead
+        return chunks
 
     def next_piece(self, buffer: WireBuffer) -> tuple[Piece, bytes] | None:
         """The next piece, or None until more bytes come. Raises RemoteProtocolError."""
@@ -117,7 +144,7 @@ class ChunkLexer:
                     raise RemoteProtocolError("the request body is too large", status=413)
             self._state = _DATA
             self._chunk_left = size
-        overhead = self._overhead + len(line) + 4 - 16 - 2 * size
+        overhead = self._overhead + _cost_of(len(line) + 2, size)
         if overhead > _OVERHEAD_BUDGET:
             raise RemoteProtocolError("the chunks carry too little data for their framing")
         self._overhead = max(overhead, 0)
@@ -155,6 +182,11 @@ class ChunkLexer:
         if field[0] in _FRAMING_NAMES:
             raise RemoteProtocolError("a trailer field concerns the framing or routing of the message")
         return _FRAMING_PIECE, line + CRLF
+
+
+def _cost_of(line: int, size: int) -> int:
+    """What a chunk costs beyond what it may, from the length of its line with its end; less than 0 if it is cheap."""
+    return line + 2 - 16 - 2 * size
 
 
 def _take_line(buffer: WireBuffer, limit: int, too_long: Callable[[], RemoteProtocolError]) -> bytes | None:

@@ -20,6 +20,7 @@ __all__ = [
     "HEAD_END",
     "HTTP_VERSION",
     "OWS",
+    "PLAIN_CHUNK_LINE",
     "TARGET",
     "TCHARS",
     "TOKEN",
@@ -53,6 +54,9 @@ BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 """A chunk's size and its extensions (RFC 9112 7.1.1), which are not looked into. No white space around the
 size."""
+
+PLAIN_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+"""What most of these lines are, with their end."""
 
 _HOST: Final = re.compile(
     rb"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?:[0-9A-Za-z\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
