@@ -27,6 +27,7 @@ from asgiserve.backend import run_options
 from asgiserve.config import Settings, split
 from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError, WorkerError
 from asgiserve.loader import load
+from asgiserve.process.heap import keep_heap
 from asgiserve.process.notify import Notifier
 from asgiserve.server.claims import claimed
 from asgiserve.signals import interruptible, serve_until_signalled
@@ -160,6 +161,7 @@ def announce(urls: Sequence[str]) -> None:
 def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Literal["Error", "No"] = "Error") -> int:
     """Run `main` in an event loop; what it raises on purpose becomes one sentence on stderr, and its exit code."""
     backend, options = run_options(plan.launch)
+    keep_heap()
     try:
         return anyio.run(main, plan, backend=backend, backend_options=options)
     except AsgiserveError as error:

@@ -29,21 +29,25 @@ READ_AHEAD: Final = 65_536
 class Inlet:
     """Reads one connection's stream into its codec."""
 
-    __slots__ = ("_codec", "_deadlines", "_service", "_stream", "_waiting", "turn")
+    __slots__ = ("_codec", "_deadlines", "_reading", "_service", "_stream", "_waiting", "turn")
 
     def __init__(self, stream: Stream, codec: Http1Codec, deadlines: Deadlines, service: Service) -> None:
         self._stream = stream
         self._codec = codec
         self._deadlines = deadlines
         self._service = service
-        self._waiting: anyio.CancelScope | None = None
+        self._reading = False
+        self._waiting: anyio.Event | None = None
+        """Set when somebody is to stop waiting although nothing is read."""
         self.turn = Turn()
         """Taken while somebody reads."""
 
     def wake(self) -> None:
         """End the wait of whoever reads: it has read nothing."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._reading:
+            self._stream.interrupt()
+        elif self._waiting is not None:
+            self._waiting.set()
 
     def poll_soon(self) -> None:
         """Ask at the watcher's next tick whether the peer has gone."""
@@ -64,25 +68,24 @@ class Inlet:
             return await self._read()
         # The watcher asks for the peer's FIN instead of a read that would find it.
         self.poll_soon()
-        with anyio.CancelScope() as self._waiting:
-            try:
-                await anyio.sleep_forever()
-            finally:
-                self._waiting = None
-                if not self._service.http.cancel_on_disconnect:
-                    # The answer would come to the next exchange, which has not asked.
-                    self._deadlines.disarm(Reason.POLL)
+        self._waiting = anyio.Event()
+        try:
+            await self._waiting.wait()
+        finally:
+            self._waiting = None
+            if not self._service.http.cancel_on_disconnect:
+                # The answer would come to the next exchange, which has not asked.
+                self._deadlines.disarm(Reason.POLL)
         return True
 
     async def _read(self) -> bool:
-        data = b""
-        with anyio.CancelScope() as self._waiting:
-            try:
-                data = await self._stream.receive()
-            except (EndOfStream, BrokenResourceError, ClosedResourceError):
-                return False
-            finally:
-                self._waiting = None
-        if data:
+        self._reading = True
+        try:
+            data = await self._stream.receive()
+        except (EndOfStream, BrokenResourceError, ClosedResourceError):
+            return False
+        finally:
+            self._reading = False
+        if data:  # not interrupted
             self._codec.receive_data(data)
         return True
