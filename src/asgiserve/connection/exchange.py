@@ -116,6 +116,8 @@ class Exchange(Response):
 
     def suspended(self) -> None:
         """The application's own coroutine has suspended."""
+        if self.connection.outlet.kept:
+            self.connection.outlet.send_kept()
         if self.completed:
             if not self.lingers:
                 self.lingers = True

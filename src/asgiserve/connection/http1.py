@@ -135,6 +135,7 @@ class Http1Connection:
                             from asgiserve.connection.websocket_running import serve_websocket
 
                             self._leader = None  # the stream is the WebSocket's from here on
+                            await self._write_kept()
                             await serve_websocket(self, head, host)
                             return
                         unsettled = self.exchange = service.exchange(self, head)
@@ -155,6 +156,8 @@ class Http1Connection:
         finally:
             if self._leader is host:
                 # Closed by now, or cancelled: the descriptor must not outlive the task that owns it.
+                if self.outlet.kept:
+                    self.outlet.send_kept()
                 try:
                     if self.outlet.broken or not (self.exchange is None or self.exchange.completed):
                         self.stream.abort()
@@ -181,8 +184,11 @@ class Http1Connection:
                 self.streak += 1
                 if self.streak >= BURST:
                     self.streak = 0
+                    await self._write_kept()
                     await checkpoint()
                 head = codec.next_head()
+                if head is NEED_DATA:
+                    await self._write_kept()
             while head is NEED_DATA:
                 if nothing or not codec.head_begun:
                     if self._last:
@@ -220,6 +226,11 @@ class Http1Connection:
         with anyio.move_on_after(_REFUSAL_SECONDS):
             await self.outlet.write(error_response(error.status, service.default_fields, service.date()))
         self._close = _DRAIN
+
+    async def _write_kept(self) -> None:
+        """Nothing more is about to be written that would take it along."""
+        if self.outlet.kept:
+            await self.outlet.write()
 
     def log_refusal(self, error: RemoteProtocolError) -> None:
         """Tell the operator what the peer did wrong."""
@@ -270,6 +281,7 @@ class Http1Connection:
         """Close, in the way that was found to fit."""
         self._wait.end()
         self.deadlines.disarm_all()
+        await self._write_kept()
         if self.outlet.broken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
         if self._close is _DRAIN:
@@ -290,12 +302,13 @@ class Http1Connection:
             self._wait.idled()
         elif reason is Reason.HEAD:
             self._wait.expire(reason)
-        elif exchange is None:
-            return
         elif reason in (Reason.BODY, Reason.WRITE):
             self.outlet.broken = True
-            exchange.end(Over.TIMED_OUT)
+            if exchange is not None:  # responses that were kept are written between two
+                exchange.end(Over.TIMED_OUT)
             self.stream.abort()
+        elif exchange is None:
+            return
         elif reason is Reason.REQUEST and not exchange.completed:
             exchange.end(Over.OVERRAN)
             if exchange.scope is not None:

@@ -2,7 +2,8 @@
 memory of whether the peer can still be reached.
 
 Exchanges write here, and the driver when it refuses a request. An ordinary response, of which the kernel takes all
-at once, passes without a wait, a deadline or a lock.
+at once, passes without a wait, a deadline or a lock. Responses to requests that came together leave together: what is
+kept for that goes out in front of whatever is written next, and at the latest before anybody waits.
 """
 
 from __future__ import annotations
@@ -39,10 +40,14 @@ _PART: Final = Taken.PART
 _NOTHING: Final = Taken.NOTHING
 
 
+_KEPT_BYTES: Final = 16_384
+"""Of responses that wait for the next: a system call for less costs more than its bytes."""
+
+
 class Outlet:
     """Writes to one connection's stream."""
 
-    __slots__ = ("_deadlines", "_service", "_stream", "_turn", "broken")
+    __slots__ = ("_deadlines", "_service", "_stream", "_turn", "broken", "kept")
 
     def __init__(self, stream: Stream, deadlines: Deadlines, service: Service) -> None:
         self._stream = stream
@@ -51,11 +56,15 @@ class Outlet:
         self._turn = Turn()
         self.broken = False
         """Something is missing on the wire: nothing more is written, and only a reset is an honest end."""
+        self.kept = b""
+        """Whole responses that leave with the next one."""
 
     def write_nowait(self, buffer: bytes) -> Taken:
         """Write without waiting. Unless ALL of it was taken, `write_rest` must be awaited next."""
         if self._turn.taken or self.broken:
             return _NOTHING
+        if self.kept:
+            buffer, self.kept = self.kept + buffer, b""
         try:
             if self._stream.send_nowait(buffer):
                 return ALL
@@ -65,6 +74,23 @@ class Outlet:
         # The kernel is full. Whoever else wants to write waits from here on.
         self._turn.taken = True
         return _PART
+
+    def keep(self, response: bytes) -> bool:
+        """Keep a whole response for the next one to take along, which is sure to come. False: write it instead."""
+        if self._turn.taken or self.broken or len(self.kept) + len(response) > _KEPT_BYTES:
+            return False
+        self.kept += response
+        return True
+
+    def send_kept(self) -> None:
+        """What is kept leaves now, whoever may have to wait for that."""
+        kept, self.kept = self.kept, b""
+        taken = self.write_nowait(kept)
+        if taken is not ALL:
+            self._service.spawn(self._write_kept, kept, taken)
+
+    async def _write_kept(self, kept: bytes, taken: Taken) -> None:
+        await self.write_rest(kept, taken)
 
     async def write_rest(self, buffer: bytes, taken: Taken) -> bool:
         """Go on where `write_nowait` has stopped; otherwise as `write`."""
@@ -91,6 +117,8 @@ class Outlet:
         in_turn = turn.taken
         if in_turn:
             await self._wait_for_turn()
+        if self.kept:
+            buffers, self.kept = (self.kept, *buffers), b""
         try:
             for buffer in buffers:
                 if self.broken:
@@ -121,6 +149,7 @@ class Outlet:
         if turn.taken:
             await self._wait_for_turn()
         turn.taken = True
+        before, self.kept = self.kept + before, b""
         try:
             await self._write_wait(before)
             while count and not self.broken:

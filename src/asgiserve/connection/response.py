@@ -173,9 +173,10 @@ class Response(ResponseMessages):
             return self._write_body(data, more)
         self.held = None
         self.head_sent = self.may_go_on = True
-        taken = connection.outlet.write_nowait(whole)
-        if taken is not ALL:
-            return self._write_rest(whole, taken, len(data))
+        if not (connection.streak and connection.codec.more_follows() and connection.outlet.keep(whole)):
+            taken = connection.outlet.write_nowait(whole)
+            if taken is not ALL:
+                return self._write_rest(whole, taken, len(data))
         self.body_bytes = len(data)
         self.complete()
         return None

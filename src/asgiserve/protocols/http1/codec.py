@@ -189,6 +189,10 @@ class Http1Codec:
         """Whether nothing is held: the same as `buffered == 0`, for less. No property: until py3.12 these are slow."""
         return not self._buffer.data
 
+    def more_follows(self) -> bool:
+        """Whether bytes behind the request are here: the driver will look at them when it is answered."""
+        return self._state is _COMPLETE and bool(self._buffer.data)
+
     @property
     def buffered(self) -> int:
         """How many bytes are held that no event has consumed."""
