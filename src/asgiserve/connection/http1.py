@@ -26,7 +26,6 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.backend import host_task, ki_protected
-from asgiserve.connection.access import log_access
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import Deadlines, Reason
 from asgiserve.connection.fairness import BURST
@@ -36,6 +35,7 @@ from asgiserve.connection.origin import origin_of_connection
 from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.running import contain
+from asgiserve.connection.unanswered import answer_for
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1 import Http1Codec, error_response
@@ -65,9 +65,6 @@ _AT_ONCE, _DRAIN, _RESET = Close.AT_ONCE, Close.DRAIN, Close.RESET
 
 _REFUSAL_SECONDS: Final = 2.0
 """How long the answer to a bad head may take: no deadline of an exchange watches over it."""
-
-_STATUS_OF_SILENCE: Final[dict[Over | None, int]] = {Over.OVERRAN: 504, Over.NOTICE: 503}
-"""What is answered for an application that ended without a response after it had been told to end."""
 
 
 class Http1Connection:
@@ -252,8 +249,8 @@ class Http1Connection:
         """Finish what the application left; whether the connection may go on with another request."""
         await exchange.let_go()
         self.deadlines.disarm_all()
-        if not exchange.completed:
-            await self._complete(exchange)
+        if not exchange.completed and not await answer_for(exchange):
+            self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
         if not (exchange.completed and exchange.may_go_on) or self.outlet.broken:
             if self._close is _AT_ONCE and (self.codec.buffered or not self.codec.body_complete):
                 self._close = _DRAIN
@@ -262,20 +259,6 @@ class Http1Connection:
         self.codec.discard_body()
         self.codec.next_request()
         return True
-
-    async def _complete(self, exchange: Exchange) -> None:
-        """The application has returned and its response is not complete: say so to whoever can hear it."""
-        # Whoever was told that the peer has left, and returned, owes it nothing.
-        owed = exchange.failed or exchange.over is not Over.PEER_LEFT
-        if owed and not exchange.head_sent and not self.outlet.broken:
-            if not exchange.failed and exchange.over is Over.ENDED:
-                _log_fault(exchange, "without starting a response")
-            await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
-            return
-        if not exchange.failed and exchange.over is Over.ENDED:
-            _log_fault(exchange, "without completing its response")
-        log_access(exchange)
-        self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
 
     async def _end(self) -> None:
         """Close, in the way that was found to fit."""
@@ -363,7 +346,3 @@ class Http1Connection:
                 await self._end()
                 return False
         return True
-
-
-def _log_fault(exchange: Exchange, fault: str) -> None:
-    exchange.context.run(logs.log_app_fault, exchange.head.method, exchange.path, fault)
