@@ -20,7 +20,7 @@ import pytest
 
 from tests.live.endings import read_to_the_end
 from tests.live.leak_site import LARGE
-from tests.live.leaks import SITE, held, settled
+from tests.live.leaks import SITE, held_at_rest, settled
 from tests.live.raw import RawClient, connected, request
 from tests.live.servers import PATIENCE
 
@@ -103,7 +103,7 @@ def test_idle_connections_cost_little_and_leave_nothing(live_server: LiveServers
     with ExitStack() as stack:
         good = stack.enter_context(connect())
         usual = usual_for(good)
-        before, memory = held(connect), resident(server)
+        before, memory = held_at_rest(connect), resident(server)
         for client in connected(stack, server.port, count):
             client.get("/")
         each = (resident(server) - memory) / count
@@ -114,7 +114,7 @@ def test_idle_connections_cost_little_and_leave_nothing(live_server: LiveServers
         assert each < 24 * 1024
         stack.pop_all().close()
     with connect():  # in the good client's place
-        settled(connect, lambda now: now[:2] == before[:2])
+        settled(connect, before)
 
 
 class SlowReader(RawClient):
@@ -134,7 +134,7 @@ class SlowReader(RawClient):
 def test_slow_readers_of_a_large_response_take_no_more_than_a_buffer_each(live_server: LiveServers, many: Many) -> None:
     server = live_server(SITE, timeout_linger=0)
     connect, count = partial(RawClient, server.port), many(1_000, 50)
-    before, memory = held(connect), resident(server)
+    before, memory = held_at_rest(connect), resident(server)
 
     with ExitStack() as stack:
         targets = islice(cycle(["/whole", "/stream"]), count)
@@ -148,7 +148,7 @@ def test_slow_readers_of_a_large_response_take_no_more_than_a_buffer_each(live_s
         assert each < 2 * 64 * 1024
         slow[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         assert len(read_to_the_end(slow[0])) > len(LARGE) - 64 * 1024
-    settled(connect, lambda now: now[:2] == before[:2])
+    settled(connect, before)
 
 
 class Greedy:

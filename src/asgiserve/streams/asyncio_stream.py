@@ -246,11 +246,16 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
 
     def _transport_made(self, making: asyncio.Task[Any]) -> None:
         self._making = None
-        fault = None if making.cancelled() else making.exception()
+        fault = asyncio.CancelledError() if making.cancelled() else making.exception()
+        if fault is None:
+            return
+        # The loop has ended first, or takes no more descriptors. There may be a transport nevertheless, half made:
+        # uvloop closes it then without a word to its protocol.
         if self._transport is None:
-            # The loop has ended first, or takes no more descriptors: there will be no transport to close this one.
             self._sock.close()
-            self.connection_lost(fault if isinstance(fault, Exception) else None)
+        else:
+            self._transport.abort()
+        self.connection_lost(fault if isinstance(fault, Exception) else None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = made = cast("asyncio.Transport", transport)  # uvloop's are not derived from asyncio's

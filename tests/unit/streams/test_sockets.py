@@ -125,6 +125,28 @@ async def test_a_socket_that_no_transport_takes_is_closed_and_its_stream_broken(
     await stream.aclose()
 
 
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("anyio_backend", ASYNCIO)
+@bounded
+async def test_the_end_of_the_loop_while_the_transport_is_made_keeps_nobody_waiting(turns: int) -> None:
+    """It cancels every task once: also the one that makes the transport, in whichever turn of the loop."""
+    server, client = tcp_sockets()
+    stream = await open_stream(server)
+    before = asyncio.all_tasks()
+    waiting = asyncio.create_task(stream.receive())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, BrokenResourceError):
+        await waiting
+    await stream.aclose()
+    with client:
+        client.settimeout(0)
+        await until(lambda: server.fileno() == -1)
+        assert client.recv(1) == b""
+
+
 @pytest.mark.parametrize("anyio_backend", ASYNCIO)
 @bounded
 async def test_a_call_that_is_cancelled_by_asyncio_while_the_transport_is_made_loses_nothing() -> None:
