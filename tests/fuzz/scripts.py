@@ -89,6 +89,7 @@ class Script:
                 with anyio.move_on_after(op[1] / 1000 + self._odd):
                     await self._take()
             case "poll":
+                await anyio.sleep(self._odd)  # never in the instant in which room that it has made is filled
                 with anyio.CancelScope() as scope:
                     scope.cancel()
                     await self._take()

@@ -293,9 +293,10 @@ class Http1Connection:
         elif exchange is None:
             return
         elif reason is Reason.REQUEST and not exchange.completed:
-            exchange.end(Over.OVERRAN)
+            # First: who is cancelled is not told to end in the same moment, and does not return instead.
             if exchange.scope is not None:
                 exchange.scope.cancel()
+            exchange.end(Over.OVERRAN)
         elif reason is Reason.FLUSH:
             self.service.spawn(exchange.flush)
         elif reason is Reason.POLL:
@@ -326,9 +327,9 @@ class Http1Connection:
             return
         # Who has been told knows, and tidies up: Starlette runs the background task of a stream whose client has left.
         told = exchange.told and exchange.over is not Over.NOTICE
-        exchange.end(Over.PEER_LEFT)
         if self.service.http.cancel_on_disconnect and not told and exchange.scope is not None:
             exchange.scope.cancel()
+        exchange.end(Over.PEER_LEFT)
 
     async def _after_deadline(self) -> bool:
         """A wait for a head was ended. Whether there is a request to lead on with after all."""

@@ -86,7 +86,7 @@ class Outlet:
         """What is kept leaves now, whoever may have to wait for that."""
         kept, self.kept = self.kept, b""
         taken = self.write_nowait(kept)
-        if taken is not ALL:
+        if taken is not ALL and not self.broken:
             self._service.spawn(self._write_kept, kept, taken)
 
     async def _write_kept(self, kept: bytes, taken: Taken) -> None:

@@ -286,6 +286,25 @@ async def test_a_request_that_takes_too_long_is_cancelled_and_answered_504() -> 
     assert seen == ["cleaned up"]
 
 
+@pytest.mark.parametrize("sends", ["all", "half"])
+async def test_a_request_that_takes_too_long_in_receive_is_cancelled_there_and_told_nothing_else(sends: str) -> None:
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            while True:
+                heard.append((await receive())["type"])
+        except anyio.get_cancelled_exc_class():
+            heard.append("cancelled")
+            raise
+
+    async with serving_http(app, timeout_request=7, timeout_body=100) as served:
+        client = served.connect()
+        await client.send(post(b"half", length=4 if sends == "all" else 8))
+        assert (await client.response()).status == 504
+    assert heard == ["http.request", "cancelled"]
+
+
 async def test_a_request_that_takes_too_long_behind_its_head_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send)
