@@ -137,7 +137,9 @@ class MemoryStream(Stream):
         return capacity - len(self._unread)
 
     def _arrive(self, data: memoryview) -> None:
-        """The peer has sent this."""
+        """The peer has sent this; it may not know yet that this end is closed, and that nobody will ever read it."""
+        if self._receiving is CLOSED:
+            return
         self._unread += data
         _wake(self._arrival)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio import BrokenResourceError, EndOfStream, WouldBlock
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, WouldBlock
 
 from asgiserve.testing import Faults, memory_stream_pair
 from tests.support.serving import serving
@@ -162,3 +162,18 @@ async def test_a_request_that_is_cut_off_anywhere_ends_its_connection_and_nothin
             except BrokenResourceError:
                 pass
         assert (await served.connect().get("/")).status == 200
+
+
+@pytest.mark.parametrize("way", ["aclose", "abort"])
+async def test_who_has_closed_hears_nothing_of_what_is_sent_before_the_other_end_knows(way: str) -> None:
+    server, client = memory_stream_pair(to_server=Faults(delay=3))
+    if way == "abort":
+        client.abort()
+    else:
+        await client.aclose()
+    await server.send(b"late")
+
+    with pytest.raises(ClosedResourceError):
+        await client.receive()
+    with pytest.raises(ClosedResourceError):
+        client.receive_nowait()
