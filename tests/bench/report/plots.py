@@ -53,7 +53,8 @@ def _overview(results: Results) -> str | None:
     if not rows:
         return None
     subtitle = "ratio to uvicorn[standard] (httptools and uvloop), the dashed line; further left is cheaper"
-    return svg.dots("Server CPU per request or message", subtitle, list(_OVERVIEW.values()), rows)
+    shown = [title for title in _OVERVIEW.values() if any(title in found for _, found in rows)]
+    return svg.dots("Server CPU per request or message", subtitle, shown, rows)
 
 
 def _growth(results: Results) -> str | None:
