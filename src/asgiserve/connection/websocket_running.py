@@ -129,7 +129,7 @@ def _log_error(socket: WebSocket, error: BaseException) -> bool:
 
 
 def _tells_the_end(socket: WebSocket, error: BaseException) -> bool:
-    """Whether it carries the code that the application was given; 1006, where only `send()` has told it."""
-    if socket.receiving.told:
-        return carries_code(error, socket.over[0])
-    return isinstance(error.__context__, ClientDisconnected) and carries_code(error, 1006)
+    """Whether it carries the code that the application was given; 1006, where it is what `send()` has told."""
+    if isinstance(error.__context__, ClientDisconnected) and carries_code(error, 1006):
+        return True
+    return socket.receiving.told and carries_code(error, socket.over[0])

@@ -90,6 +90,24 @@ async def test_an_exception_that_a_failing_send_is_turned_into_is_one_line(caplo
     assert (errors, len(partings)) == ([], 1)
 
 
+async def test_a_receiver_and_a_sender_that_both_hear_of_it_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        both: list[Exception] = []
+        while not both:
+            await anyio.sleep(0.1)
+            try:
+                await send({"type": "websocket.send", "text": "x"})
+            except ClientDisconnected as error:
+                both = [Gone((await receive())["code"]), Gone(1006)]
+                both[1].__context__ = error
+        raise ExceptionGroup("the tasks of a group", both)
+
+    errors, partings = await ended_with(app, caplog)
+    assert (errors, len(partings)) == ([], 1)
+
+
 @pytest.mark.parametrize("raised", [Gone(1001), KeyError("x")], ids=repr)
 async def test_whatever_else_is_raised_behind_a_failing_send_stays_an_error(
     raised: Exception, caplog: pytest.LogCaptureFixture
