@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,14 @@ from tests.support.clock import virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_as_at_a_terminal() -> None:
+    """A shell without job control has what it runs in the background ignore SIGINT, and everything below inherits that:
+    the tests that send one would wait for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
