@@ -44,13 +44,13 @@ __all__ = [
 LIBRARIES: Final = frozenset({"anyio", "asyncio", "trio"})
 """The packages of the event loops, and of what makes them alike."""
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 _unprotected: Final[list[Callable[..., Any]]] = []
 """What is to be protected as soon as trio is there."""
 
 
-def ki_protected(function: Function) -> Function:
+def ki_protected(function: _Function) -> _Function:
     """On trio, Ctrl+C in an embedding program must reach its main task, never one of ours or an application.
 
     asyncio delivers it to the main task anyway, and there this changes nothing. trio looks functions up when the signal

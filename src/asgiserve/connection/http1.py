@@ -29,7 +29,7 @@ from asgiserve.backend import host_task, ki_protected
 from asgiserve.connection.closing import close_after_drain, close_now
 from asgiserve.connection.deadlines import Deadlines, Reason
 from asgiserve.connection.fairness import BURST
-from asgiserve.connection.head_wait import HEAD, IDLE, RUNNING, HeadWait
+from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
 from asgiserve.connection.inlet import Inlet
 from asgiserve.connection.origin import origin_of_connection
 from asgiserve.connection.outlet import Outlet
@@ -127,7 +127,7 @@ class Http1Connection:
                         if head is None:
                             break
                         service.requests += 1
-                        if head.upgrade and head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                        if head.upgrade == b"websocket" and service.websockets.ws == "auto":
                             # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
                             from asgiserve.connection.websocket_running import serve_websocket
 
@@ -208,10 +208,7 @@ class Http1Connection:
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
-        if wait.phase is HEAD:
-            wait.end()
-        else:
-            wait.phase = RUNNING
+        wait.end()
         return head
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
