@@ -39,6 +39,14 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+async def assert_gone(server: socket.socket, client: socket.socket) -> None:
+    """The descriptor is closed, and the peer has heard of it."""
+    with client:
+        client.settimeout(0)
+        await until(lambda: server.fileno() == -1)
+        assert client.recv(1) == b""
+
+
 @bounded
 async def test_small_sends_are_not_held_back_by_the_kernel() -> None:
     server, client = tcp_sockets()
@@ -107,10 +115,7 @@ async def test_a_socket_whose_opening_is_cancelled_is_closed() -> None:
         stream = await open_stream(server)
     if stream is not None:  # trio has nothing to wait for
         await stream.aclose()
-    with client:
-        client.settimeout(0)
-        await until(lambda: server.fileno() == -1)
-        assert client.recv(1) == b""
+    await assert_gone(server, client)
 
 
 @pytest.mark.parametrize("anyio_backend", ASYNCIO)
@@ -141,10 +146,7 @@ async def test_the_end_of_the_loop_while_the_transport_is_made_keeps_nobody_wait
     with contextlib.suppress(asyncio.CancelledError, BrokenResourceError):
         await waiting
     await stream.aclose()
-    with client:
-        client.settimeout(0)
-        await until(lambda: server.fileno() == -1)
-        assert client.recv(1) == b""
+    await assert_gone(server, client)
 
 
 @pytest.mark.parametrize("anyio_backend", ASYNCIO)
