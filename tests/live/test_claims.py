@@ -6,6 +6,7 @@ import grp
 import json
 import os
 import pwd
+import random
 import signal
 import socket
 import stat
@@ -246,7 +247,8 @@ def test_a_port_of_roots_is_bound_before(live_server: LiveServers, nobodys: Path
     unprivileged = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
     if unprivileged.exists() and int(unprivileged.read_text()) <= 1:
         pytest.skip("every user may bind every port here")
-    port = next(one for one in range(700, 1023) if _is_free(one))
+    # In any order: the same test may run in another process, and takes the first one too.
+    port = next(one for one in random.sample(range(600, 1023), 400) if _is_free(one))
     server = live_server(SITE, port=port, user="nobody", group=SOME_GROUP.gr_name)
     assert server.url == f"http://127.0.0.1:{port}"
     with closing(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) as client:

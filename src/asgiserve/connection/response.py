@@ -166,13 +166,16 @@ class Response(ResponseMessages):
     def write_body(self, data: bytes, more: bool) -> Awaitable[None] | None:
         """The short way: a whole response, and the kernel takes all of it at once."""
         connection, held = self.connection, self.held
-        if more or held is None or self.state is not COMPLETE or connection.must_close():
+        if more or held is None or self.state is not COMPLETE:
             return self._write_body(data, more)
-        whole = whole_response(self.head, held, data, connection.service.default_block.now())
+        head = self.head
+        keep_alive = head.keep_alive and not connection.must_close()
+        whole = whole_response(head, held, data, connection.service.default_block.now(), keep_alive=keep_alive)
         if whole is None:
             return self._write_body(data, more)
         self.held = None
-        self.head_sent = self.may_go_on = True
+        self.head_sent = True
+        self.may_go_on = keep_alive
         if not (connection.streak and connection.codec.more_follows() and connection.outlet.keep(whole)):
             taken = connection.outlet.write_nowait(whole)
             if taken is not ALL:

@@ -119,28 +119,35 @@ def test_a_client_reads_what_the_application_wrote(
     body=st.binary(max_size=3),
     length=st.sampled_from([None, b"0", b"1", b"2", b"3"]),
     own=st.sampled_from([(), (b"date", b"x"), (b"server", b"x"), (b"connection", b"close"), (b"upgrade", b"h2c")]),
+    close=st.booleans(),
 )
 def test_the_short_way_writes_what_the_writer_would(
-    request: RequestHead, status: int, body: bytes, length: bytes | None, own: tuple[bytes, bytes] | tuple[()]
+    request: RequestHead,
+    status: int,
+    body: bytes,
+    length: bytes | None,
+    own: tuple[bytes, bytes] | tuple[()],
+    close: bool,
 ) -> None:
     counted = () if length is None else ((b"content-length", length),)
     known = rendered_head(status, (*counted, *((own,) if own else ())))
-    whole = whole_response(request, known, body, DEFAULTS.block(b"now"))
+    goes_on = request.keep_alive and not close
+    whole = whole_response(request, known, body, DEFAULTS.block(b"now"), keep_alive=goes_on)
     writer = ResponseWriter(request, ResponseHead(status, (), trailers=False), DEFAULTS, b"now", known)
     if whole is not None:
-        assert whole == writer.head(close=False) + b"".join(writer.body(body, more=False))
+        assert whole == writer.head(close=close) + b"".join(writer.body(body, more=False))
         assert writer.complete
-        assert writer.keep_alive
+        assert writer.keep_alive == goes_on
     else:
         fits = length is not None and len(body) == int(length)
-        assert request is not GET or status in (204, 304) or own or not fits
+        assert request is HEAD or status in (204, 304) or own or not fits
 
 
 def test_a_large_body_does_not_go_the_short_way() -> None:
     # It would be copied: the writer hands it on as it is.
     for size in (65_536, 65_537):
         known = rendered_head(200, ((b"content-length", b"%d" % size),))
-        whole = whole_response(GET, known, bytes(size), DEFAULTS.block(None))
+        whole = whole_response(GET, known, bytes(size), DEFAULTS.block(None), keep_alive=True)
         assert (whole is None) == (size > 65_536)
 
 

@@ -73,6 +73,12 @@ ORDINARY = [
     request(b"Content-Length: 9999999999999999999", line=b"POST / HTTP/1.1"),
     request(b"Content-Length: 5", b"Host: h", b"Connection: keep-alive", host=None, line=b"POST / HTTP/1.1"),
     request(b"Accept: a", b"Content-Length: 5", b"Accept: b", line=b"POST / HTTP/1.1"),
+    request(b"Connection: close"),
+    request(b"Connection: close", b"Accept: a"),
+    request(b"Connection: close", line=b"GET /?a HTTP/1.0"),
+    request(b"Connection: close", b"connection:close", line=b"GET / HTTP/1.0"),
+    request(b"Content-Length: 5", b"Connection: close", line=b"POST / HTTP/1.1"),
+    request(b"Content-Length: 5", b"Connection: close", line=b"POST / HTTP/1.0"),
 ]
 
 BODIED = [
@@ -90,7 +96,9 @@ NOT_ORDINARY = [
     request(b"Connection: Keep-Alive", line=b"GET / HTTP/1.0"),
     request(b"Connection: keep-alive", line=b"GET / HTTP/1.0", host=None),
     request(b"Connection: Keep-Alive"),
-    request(b"Connection: close"),
+    request(b"Connection: Close"),
+    request(b"Connection: close", host=None, line=b"GET / HTTP/1.0"),
+    request(b"Connection: close", b"Connection: keep-alive", line=b"GET / HTTP/1.0"),
     request(b"Connection: keep-alive, close"),
     request(b"Connection: keep-alive", b"Connection: close"),
     request(b"Connection: keep-alive", b"connection:keep-alive"),
@@ -100,7 +108,6 @@ NOT_ORDINARY = [
     request(b"CONTENT-LENGTH: 5", line=b"POST / HTTP/1.1"),
     request(b"Content-Length: 5 ", line=b"POST / HTTP/1.1"),
     request(b"Content-Length: 5", line=b"POST / HTTP/1.0"),
-    request(b"Content-Length: 5", b"Connection: close", line=b"POST / HTTP/1.1"),
     request(b"Content-Length: 5", b"Cookie: a=b", line=b"POST / HTTP/1.1"),
     request(b"X-Content-Length: 5"),
     request(b"Cookie: Content-Length: 5"),
@@ -197,8 +204,9 @@ def test_requests_that_follow_each_other_are_read_alike_in_one_call_and_in_two(w
 def way_of(lines: FieldLines, wire: bytes, *, limits: Limits | None = None, engine: str = "auto") -> str:
     """Which way a head goes, with these lines known. Only the short way finds fields in `blocks`."""
     marked = b"host", b"found by the short way"
-    for block, headers in lines.blocks.items():
-        lines.blocks[block] = tuple(marked if name == b"host" else (name, value) for name, value in headers)
+    for block, (keep_alive, headers) in lines.blocks.items():
+        changed = tuple(marked if name == b"host" else (name, value) for name, value in headers)
+        lines.blocks[block] = keep_alive, changed
     head = Http1Codec(limits or Limits(), engine=engine, field_lines=lines).receive_head(wire)
     assert isinstance(head, RequestHead)
     return "short" if marked in head.headers else "long"

@@ -279,7 +279,8 @@ class TestRealSockets:
     async def test_nobody_is_refused_or_reset_who_connects_before_the_stop(self) -> None:
         with anyio.fail_after(20):
             async with anyio.create_task_group() as group:
-                server: Server = await group.start(partial(serve, hello, port=0))
+                # Time is real here, and they ask one after the other: none may idle for longer than the linger.
+                server: Server = await group.start(partial(serve, hello, port=0, timeout_linger=20))
                 clients = [await anyio.connect_tcp(*server.addresses[0]) for _ in range(100)]
                 server.stop()
                 for client in clients:

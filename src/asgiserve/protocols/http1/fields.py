@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.protocols.http1.grammar import FIELD_VALUE, OWS, TOKEN, is_host
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from asgiserve.types import Header
 
-__all__ = ["MAX_BLOCK_LENGTH", "SHARED_LINES", "FieldLines", "is_look_alike"]
+__all__ = ["MAX_BLOCK_LENGTH", "SHARED_LINES", "Block", "FieldLines", "is_look_alike"]
 
 
 class _Kind(Enum):
@@ -84,6 +84,10 @@ _MAX_BLOCKS: Final = 256
 MAX_BLOCK_LENGTH: Final = 2048
 
 
+Block: TypeAlias = "tuple[bool, tuple[Header, ...]]"
+"""Whether the connection goes on, and the fields that say so. A plain tuple: one is taken apart per request."""
+
+
 class FieldLines:
     """Reads field lines, and remembers those that are worth it. When full of lines it forgets nothing and learns
     nothing."""
@@ -93,13 +97,14 @@ class FieldLines:
     def __init__(self) -> None:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
-        self.blocks: dict[bytes, tuple[Header, ...]] = {}
+        self.blocks: dict[bytes, Block] = {}
         """The fields of ordinary heads but for a length, by all their other lines with the empty one behind them."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
 
-    def remember(self, lines: Sequence[bytes], headers: Sequence[Header]) -> None:
-        """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself.
+    def remember(self, lines: Sequence[bytes], headers: Sequence[Header], keep_alive: bool) -> None:
+        """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself, and whether
+        they let the connection go on.
 
         All but a length: head.py looks for the others without it.
         """
@@ -111,7 +116,7 @@ class FieldLines:
         if len(block) <= MAX_BLOCK_LENGTH:
             if len(self.blocks) >= _MAX_BLOCKS:
                 self.blocks.clear()
-            self.blocks[block] = tuple(field for _, field in pairs)
+            self.blocks[block] = keep_alive, tuple(field for _, field in pairs)
 
     def read(self, line: bytes, special: list[Header], forwarding: list[Header]) -> Header:
         """Read a line, given without its CRLF, that is not in `plain`. Raises RemoteProtocolError.

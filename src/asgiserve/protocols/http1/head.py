@@ -18,13 +18,13 @@ from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import RequestHead
 from asgiserve.protocols.http1.fields import MAX_BLOCK_LENGTH, is_look_alike
 from asgiserve.protocols.http1.grammar import CRLF, DIGITS, OWS
-from asgiserve.protocols.http1.request_line import METHODS, ORDINARY_LINE, read_request_line
+from asgiserve.protocols.http1.request_line import METHODS, ORDINARY_LINE, ORDINARY_LINE_1_0, read_request_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from asgiserve.config import Limits
-    from asgiserve.protocols.http1.fields import FieldLines
+    from asgiserve.protocols.http1.fields import Block, FieldLines
     from asgiserve.types import Header, Headers
 
 __all__ = ["HeadCheck", "Verdict"]
@@ -45,6 +45,8 @@ _ORDINARY: Final = Verdict.ORDINARY
 _ORDINARY_NAMES: Final = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding"})
 _KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 """What browsers send and what HTTP/1.1 does anyway."""
+_CLOSE: Final = (b"connection", b"close")
+"""What proxies send that open a connection for each request, and clients that want no more than one answer."""
 _LENGTH_NAMES: Final = (b"Content-Length: ", b"content-length: ")
 """As clients write it, of one length."""
 _LF: Final = 0x0A
@@ -53,6 +55,9 @@ _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _ORDINARY_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 
 _match_ordinary_line: Final = ORDINARY_LINE.fullmatch
+_match_ordinary_line_1_0: Final = ORDINARY_LINE_1_0.fullmatch
+
+_UNKNOWN: Final[Block] = (False, ())
 
 _MAX_KNOWN: Final = 2 * MAX_BLOCK_LENGTH
 """Bytes of a request that `known` looks at: it would copy a larger one, with its body, for nothing."""
@@ -83,34 +88,41 @@ class HeadCheck:
         if len(wire) > self._max_known:
             return None
         line, _, block = wire.partition(CRLF)
-        length = 0
-        known: Sequence[Header] | None = self._blocks.get(block)
-        if known is None:
-            known, length = self._known_but_for_length(block)
-        if not known or len(known) > self._max_fields or len(line) > self._max_line:
+        keep_alive, fields = self._blocks.get(block, _UNKNOWN)
+        headers, length = list(fields), 0
+        if not headers:
+            keep_alive, headers, length = self._known_but_for_length(block)
+            if not headers:
+                return None
+        if len(headers) > self._max_fields or len(line) > self._max_line:
             return None
+        version = "1.1"
         match = _match_ordinary_line(line)
         if match is None:
-            return None
+            # Where the fields say that the connection ends, they say it in either version.
+            match = None if keep_alive else _match_ordinary_line_1_0(line)
+            if match is None:
+                return None
+            version = "1.0"
         method, path, query = match.groups(b"")
-        return RequestHead(METHODS[method], path, query, "1.1", list(known), length, True, False, b"")
+        return RequestHead(METHODS[method], path, query, version, headers, length, keep_alive, False, b"")
 
-    def _known_but_for_length(self, block: bytes) -> tuple[Sequence[Header], int]:
+    def _known_but_for_length(self, block: bytes) -> tuple[bool, Headers, int]:
         """The fields of a request with a body, and its length: lengths differ, and all else came before."""
         begin = block.find(_LENGTH_NAMES[0])
         if begin < 0 and (begin := block.find(_LENGTH_NAMES[1])) < 0:
-            return (), 0
+            return False, [], 0
         end = block.find(CRLF, begin)
         digits = block[begin + len(_LENGTH_NAMES[0]) : end]
         if DIGITS.fullmatch(digits) is None or (begin and block[begin - 1] != _LF):
-            return (), 0
-        known = self._blocks.get(block[:begin] + block[end + 2 :])
+            return False, [], 0
+        keep_alive, fields = self._blocks.get(block[:begin] + block[end + 2 :], _UNKNOWN)
         length = int(digits)
-        if known is None or (self._max_body is not None and length > self._max_body):
-            return (), 0
-        headers = list(known)
+        if not fields or (self._max_body is not None and length > self._max_body):
+            return False, [], 0
+        headers = list(fields)
         headers.insert(block.count(CRLF, 0, begin), (b"content-length", digits))
-        return headers, length
+        return keep_alive, headers, length
 
     def check(self, lines: list[bytes]) -> tuple[RequestHead, Verdict]:
         """Judge a head, given as the lines before its empty line. Raises RemoteProtocolError."""
@@ -129,10 +141,10 @@ class HeadCheck:
         told: Sequence[Header] = ()
         if forwarding:
             headers, told = _without_look_alikes(headers), _without_look_alikes(forwarding)
-        length = _usual_length(special) if version == "1.1" and authority is None else None
+        length, keep_alive = _usual_meaning(special, version) if authority is None else (None, False)
         if length is not None:
-            self._field_lines.remember(lines, headers)
-            keep_alive, expects_continue, upgrade, verdict = True, False, b"", _ORDINARY
+            self._field_lines.remember(lines, headers, keep_alive)
+            expects_continue, upgrade, verdict = False, b"", _ORDINARY
         else:
             length, keep_alive, expects_continue, upgrade, verdict = _read_meaning(special, version)
         if length and self._max_body is not None and length > self._max_body:
@@ -144,24 +156,32 @@ class HeadCheck:
         ), verdict
 
 
-def _usual_length(special: list[Header]) -> int | None:
-    """Length of the body of what most requests are: nothing special but a host, which was checked with its line, and
-    perhaps a length. None for all else."""
-    if len(special) > 1 and _KEEP_ALIVE in special:
-        special.remove(_KEEP_ALIVE)
-    if len(special) == 1:
-        return 0 if special[0][0] == b"host" else None
+def _usual_meaning(special: list[Header], version: str) -> tuple[int | None, bool]:
+    """Length of the body, and whether the connection goes on, of what most requests are: nothing special but a host,
+    which was checked with its line, and perhaps a length and what is to become of the connection. A length of None for
+    all else."""
+    keep_alive = True
+    if len(special) > 1:
+        if version == "1.1" and _KEEP_ALIVE in special:
+            special.remove(_KEEP_ALIVE)
+        elif _CLOSE in special:
+            keep_alive = False
+            special = [field for field in special if field != _CLOSE]
+    if keep_alive and version != "1.1":
+        return None, False
+    if len(special) == 1 and special[0][0] == b"host":
+        return 0, keep_alive
     if len(special) == 2:
         host, length = special if special[0][0] == b"host" else reversed(special)
         if host[0] == b"host" and length[0] == b"content-length" and DIGITS.fullmatch(length[1]) is not None:
-            return int(length[1])
-    return None
+            return int(length[1]), keep_alive
+    return None, False
 
 
 def _read_meaning(special: list[Header], version: str) -> _Meaning:
     """What these fields mean together. Raises RemoteProtocolError where they contradict each other."""
     values: dict[bytes, list[bytes]] = {}
-    ordinary = version == "1.1"
+    ordinary = True
     for name, value in special:
         values.setdefault(name, []).append(value)
         ordinary = ordinary and name in _ORDINARY_NAMES

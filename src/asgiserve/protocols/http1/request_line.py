@@ -12,7 +12,14 @@ from typing import Final, NoReturn, TypeAlias
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.protocols.http1.grammar import HTTP_VERSION, TARGET, TOKEN, is_host
 
-__all__ = ["METHODS", "ORDINARY_LINE", "RequestLine", "begins_like_request", "read_request_line"]
+__all__ = [
+    "METHODS",
+    "ORDINARY_LINE",
+    "ORDINARY_LINE_1_0",
+    "RequestLine",
+    "begins_like_request",
+    "read_request_line",
+]
 
 RequestLine: TypeAlias = tuple[str, bytes, bytes, str, bytes | None]
 """Method, path, query, version and, of an absolute-form target, its authority. A plain tuple: one is made
@@ -26,6 +33,9 @@ ORDINARY_LINE: Final = re.compile(
 )
 """What most request lines are: known method, path and query, in characters of TARGET. `read_request_line` would
 say the same of whatever this matches."""
+
+ORDINARY_LINE_1_0: Final = re.compile(ORDINARY_LINE.pattern.replace(rb"1\.1", rb"1\.0"))
+"""The same of HTTP/1.0, which is what nginx speaks to those behind it unless it is told otherwise."""
 
 _SLASH: Final = ord("/")
 _LONGEST_METHOD: Final = 24

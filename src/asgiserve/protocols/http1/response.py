@@ -40,6 +40,8 @@ __all__ = ["ResponseWriter", "whole_response"]
 
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
+_GOES_ON: Final = b"connection: keep-alive\r\n"
+_CLOSES: Final = b"connection: close\r\n"
 
 _JOIN_UP_TO: Final = 65_536
 """Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
@@ -126,7 +128,7 @@ class ResponseWriter:
         """The connection field, where there is anything to say: HTTP/1.1 goes on by itself."""
         if self._known.upgrade:
             return b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n"
-        return b"connection: keep-alive\r\n" if self.keep_alive else b"connection: close\r\n"
+        return _GOES_ON if self.keep_alive else _CLOSES
 
     def body(self, data: bytes, more: bool) -> tuple[bytes, ...]:
         """The buffers to send for this part of the body. Raises LocalProtocolError for a broken
@@ -203,18 +205,19 @@ class ResponseWriter:
         raise LocalProtocolError(f"response: {verb}() in state {self._state.name}")
 
 
-def whole_response(request: RequestHead, known: RenderedHead, body: bytes, default_block: bytes) -> bytes | None:
-    """The short way for what most responses are: a head with a length and all of its body, in one buffer, on a
-    connection that goes on. The writer would write the same bytes; None where it has to be asked."""
-    if (
-        known.ordinary
-        and known.length == len(body) <= _JOIN_UP_TO
-        and request.keep_alive
-        and request.http_version == "1.1"
-        and request.method != "HEAD"
-    ):
+def whole_response(
+    request: RequestHead, known: RenderedHead, body: bytes, default_block: bytes, *, keep_alive: bool
+) -> bytes | None:
+    """The short way for what most responses are: a head with a length and all of its body, in one buffer. The writer
+    would write the same bytes; None where it has to be asked.
+
+    `keep_alive` says whether the connection goes on, which the request must have allowed."""
+    size = len(body)
+    if not known.ordinary or known.length != size or size > _JOIN_UP_TO or request.method == "HEAD":
+        return None
+    if keep_alive and request.http_version == "1.1":
         return known.plain(default_block) + body
-    return None
+    return b"".join((known.lines, default_block, _GOES_ON if keep_alive else _CLOSES, b"\r\n", body))
 
 
 def _frame(request: RequestHead | None, status: int, length: int | None) -> _Framing:
