@@ -1,8 +1,7 @@
 """A connection's wait for its next request head: how long it may take, and what ends it.
 
 Two deadlines are on it: the keep-alive timeout until the first byte, and from there an absolute one for the whole
-head. Both end the wait by cancelling the scope around the task that leads the connection, which is cancelled by nothing
-else. Owned by the HTTP/1 driver.
+head. Both interrupt the stream, where the task that leads the connection waits. Owned by the HTTP/1 driver.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 from asgiserve.connection.deadlines import Reason
 
 if TYPE_CHECKING:
-    import anyio
-
     from asgiserve.connection.deadlines import Deadlines
     from asgiserve.connection.service import Service
+    from asgiserve.streams import Stream
 
 __all__ = ["HEAD", "IDLE", "RUNNING", "HeadWait", "Phase"]
 
@@ -38,23 +36,25 @@ RUNNING: Final = Phase.RUNNING
 _NO_REQUEST: Final = Reason.IDLE
 _NO_HEAD: Final = Reason.HEAD
 
+_LET_GO_SECONDS: Final = 1.0
+"""How long an interrupted stream may take: TLS first waits until its peer takes the answers that TLS itself owes."""
+
 
 class HeadWait:
     """The wait of one connection, and whether it waits at all."""
 
-    __slots__ = ("_deadlines", "_idle_since", "_idle_watched", "_service", "expired", "phase", "scope")
+    __slots__ = ("_deadlines", "_idle_since", "_idle_watched", "_service", "_stream", "expired", "phase")
 
-    def __init__(self, service: Service, deadlines: Deadlines) -> None:
+    def __init__(self, service: Service, deadlines: Deadlines, stream: Stream) -> None:
         self._service = service
         self._deadlines = deadlines
+        self._stream = stream
         self._idle_since = service.clock()
         self._idle_watched = False
         """A deadline for idling is armed. It may have been armed long ago: see `idled`."""
         self.phase: Phase = _OPENED
         self.expired: Reason | None = None
-        """The wait was ended, and why."""
-        self.scope: anyio.CancelScope | None = None
-        """Around the task that leads the connection."""
+        """The wait is to end, and why. Whoever waits has not seen it yet."""
 
     def doing(self, now: float) -> str:
         """For people: the phase, and how long an idle connection is kept."""
@@ -82,6 +82,14 @@ class HeadWait:
             self._deadlines.disarm(_NO_HEAD)
         self.phase = RUNNING
 
+    def take_expired(self) -> Reason | None:
+        """Why the wait is over, if it is; then it may begin anew."""
+        expired, self.expired = self.expired, None
+        if expired is not None:
+            self._deadlines.disarm(expired)
+            self._idle_watched = False
+        return expired
+
     def idled(self) -> None:
         """The deadline for idling has passed. It is armed once, not for every request: what counts is how long the
         connection has idled by now."""
@@ -94,10 +102,13 @@ class HeadWait:
             self.expire(_NO_REQUEST)
 
     def expire(self, reason: Reason) -> None:
-        """End the wait."""
-        self.expired = reason
-        if self.scope is not None:
-            self.scope.cancel()
+        """End the wait; the second time, the connection."""
+        if self.expired is None:
+            self.expired = reason
+            self._deadlines.arm(reason, self._service.clock() + _LET_GO_SECONDS)
+            self._stream.interrupt()
+        else:
+            self._stream.abort()
 
     def drain(self, now: float) -> None:
         """The server stops: whoever has idled for longer than the linger goes now, the others when it ends.

@@ -9,8 +9,8 @@ task, the exit of a dependency), it keeps the task, and a new one leads from the
                                               │                └ lingers: a new lead() takes over
                                               └ nothing more ──────────────────────┴► close
 
-One cancel scope surrounds the leading task. It is cancelled only while the connection waits for a head, never while
-an application runs: a running application whose peer is too slow loses the stream instead.
+A wait for a head that takes too long is interrupted; a running application whose peer is too slow loses the stream
+instead. No deadline of a connection cancels anything.
 
 Called by `opening.py`, the watcher (`deadline_passed`) and the stopping task (`drain`, `notify`).
 """
@@ -96,7 +96,7 @@ class Http1Connection:
         self.deadlines: Deadlines = Deadlines(service.watcher)
         self.inlet: Inlet = Inlet(stream, self.codec, self.deadlines, service)
         self.outlet: Outlet = Outlet(stream, self.deadlines, service)
-        self._wait: HeadWait = HeadWait(service, self.deadlines)
+        self._wait: HeadWait = HeadWait(service, self.deadlines, stream)
         self._close: Close = _AT_ONCE
         self.exchange: Exchange | None = None
         """The exchange that is going on."""
@@ -119,37 +119,31 @@ class Http1Connection:
         service.connections.add(self)
         self._leader = host = host_task()
         try:
-            while True:
-                with anyio.CancelScope() as self._wait.scope:
-                    while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
-                        unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
-                        head = await self._next_head()
-                        if head is None:
-                            break
-                        service.requests += 1
-                        if head.upgrade == b"websocket" and service.websockets.ws == "auto":
-                            # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
-                            from asgiserve.connection.websocket_running import serve_websocket
+            while unsettled is None or self._settle_at_once(unsettled) or await self._settle(unsettled):
+                unsettled = self.exchange = None  # nothing of it stays alive while the connection idles
+                head = await self._next_head()
+                if head is None:
+                    break
+                service.requests += 1
+                if head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                    # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
+                    from asgiserve.connection.websocket_running import serve_websocket
 
-                            self._leader = None  # the stream is the WebSocket's from here on
-                            await self._write_kept()
-                            await serve_websocket(self, head, host)
-                            return
-                        unsettled = self.exchange = service.exchange(self, head)
-                        try:
-                            await service.run(self, unsettled, host)
-                        except BaseException as error:
-                            await contain(service, unsettled, error)
-                        if host.cancelling():
-                            await host.absorb_cancellation()
-                        if unsettled.lingers and unsettled.returned is None:
-                            service.lingering.discard(unsettled)
-                            return
-                    await self._end()
+                    self._leader = None  # the stream is the WebSocket's from here on
+                    await self._write_kept()
+                    await serve_websocket(self, head, host)
                     return
-                if not await self._after_deadline():
+                unsettled = self.exchange = service.exchange(self, head)
+                try:
+                    await service.run(self, unsettled, host)
+                except BaseException as error:
+                    await contain(service, unsettled, error)
+                if host.cancelling():
+                    await host.absorb_cancellation()
+                if unsettled.lingers and unsettled.returned is None:
+                    service.lingering.discard(unsettled)
                     return
-                unsettled = None
+            await self._end()
         finally:
             if self._leader is host:
                 # Closed by now, or cancelled: the descriptor must not outlive the task that owns it.
@@ -199,16 +193,28 @@ class Http1Connection:
                 if wait.expired is None:
                     head = codec.receive_head(data)
                 else:
-                    # The bytes won a race with the deadline: our scope is cancelled, and an application
-                    # must not run in it. This leaves the scope; the bytes are safe in the codec.
-                    codec.receive_data(data)
-                    await checkpoint()
+                    head = self._after_deadline(data)
         except RemoteProtocolError as error:
             await self._refuse(error)
             return None
         except (EndOfStream, BrokenResourceError, ClosedResourceError):
             return None
         wait.end()
+        return head
+
+    def _after_deadline(self, data: bytes) -> RequestHead | NeedData:
+        """The wait was ended. A request may have arrived in this very moment: closing now would lose it.
+
+        Raises RemoteProtocolError if the rest of a head is too late, otherwise what the stream raises.
+        """
+        expired = self._wait.take_expired()
+        self._last = True
+        try:
+            head = self.codec.receive_head(data or self.stream.receive_nowait())
+        except WouldBlock:
+            head = NEED_DATA
+        if head is NEED_DATA and expired is Reason.HEAD:
+            raise RemoteProtocolError("The request head took too long.", status=408)
         return head
 
     async def _refuse(self, error: RemoteProtocolError) -> None:
@@ -327,20 +333,3 @@ class Http1Connection:
         if self.service.http.cancel_on_disconnect and not told and exchange.scope is not None:
             exchange.scope.cancel()
         exchange.end(Over.PEER_LEFT)
-
-    async def _after_deadline(self) -> bool:
-        """A wait for a head was ended. Whether there is a request to lead on with after all."""
-        expired, self._wait.expired = self._wait.expired, None
-        if expired is Reason.HEAD:
-            await self._refuse(RemoteProtocolError("The request head took too long.", status=408))
-            await self._end()
-            return False
-        self._last = True
-        if not self.codec.buffered:
-            # A request may have arrived in this very moment: closing now would lose it.
-            try:
-                self.codec.receive_data(self.stream.receive_nowait())
-            except (WouldBlock, EndOfStream, BrokenResourceError, ClosedResourceError):
-                await self._end()
-                return False
-        return True

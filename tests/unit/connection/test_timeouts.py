@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from asgiserve.testing.streams import MemoryStream
 from tests.unit.connection.applications import (
     access_lines,
     body,
@@ -106,6 +107,22 @@ async def test_an_empty_line_in_the_very_moment_of_the_timeout_saves_nothing() -
         assert await seconds_until_closed(client) <= TICK
 
 
+@pytest.mark.parametrize(("sent", "seconds"), [(b"", 75), (b"GET /", 10)])
+async def test_a_stream_that_does_not_let_go_of_a_wait_is_cut(
+    sent: bytes, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TLS may not: its answers to what TLS itself asks come first, and a peer need not take them."""
+    monkeypatch.setattr(MemoryStream, "interrupt", lambda stream: None)
+    async with serving_http(path, limit_connections=1) as served:
+        client = served.connect()
+        began = anyio.current_time()
+        await client.send(sent)
+        with pytest.raises(anyio.BrokenResourceError):
+            await client.stream.receive()
+        assert began + seconds + 1 <= anyio.current_time() <= began + seconds + 1 + 2 * TICK
+        assert (await served.connect().get("/next")).body == b"/next"
+
+
 # --- a head that does not end ---
 
 
@@ -141,6 +158,25 @@ async def test_the_second_head_of_a_connection_has_its_own_ten_seconds() -> None
         began = anyio.current_time()
         assert (await client.response()).status == 408
         assert anyio.current_time() - began == within_a_tick(10)
+        assert await client.is_closed()
+
+
+@pytest.mark.parametrize(("rest", "status"), [(b" / HTTP/1.1\r\nHost: h\r\n\r\n", 200), (b" / HT", 408)])
+async def test_the_rest_of_a_head_in_the_very_moment_of_its_deadline_is_not_lost(
+    rest: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt = MemoryStream.interrupt
+
+    def late(stream: MemoryStream) -> None:
+        client.stream.send_nowait(rest)
+        interrupt(stream)
+
+    monkeypatch.setattr(MemoryStream, "interrupt", late)
+    async with serving_http(path) as served:
+        client = served.connect()
+        await client.send(b"GET")
+        response = await client.response()
+        assert (response.status, response.headers["connection"]) == (status, "close")
         assert await client.is_closed()
 
 
