@@ -49,6 +49,7 @@ class WebSocket:
         "controls",
         "coroutine",
         "deadlines",
+        "finished",
         "head",
         "heartbeat",
         "opened_at",
@@ -91,6 +92,8 @@ class WebSocket:
         """Frames passed on since the application suspended."""
         self._counted = False
         self._finishing = False
+        self.finished = False
+        """The connection is closed."""
         self.opened_at = connection.opened_at
         self.origin = origin_of_request(connection.origin, head, service.proxies)
         self.opening: Opening = Opening(service, head, handshake, self.origin.client_name)
@@ -99,7 +102,7 @@ class WebSocket:
         self.controls: ControlFrames = ControlFrames(connection.outlet, service)
         self.heartbeat: Heartbeat = Heartbeat(service.websockets, connection.deadlines, service.clock)
         self.receiving: Receiving = Receiving(self, connection.codec.unread())
-        self.sending: Sending = Sending(self)
+        self.sending: Sending = Sending(self, self.receiving)
         # Not methods of ours that await these: a level less to resume for every message.
         self.receive = self.receiving.receive
         self.send = self.sending.send
@@ -205,6 +208,11 @@ class WebSocket:
             self._counted = False
             self.service.in_flight -= 1
         return True
+
+    def part(self) -> None:
+        """The connection is closed and the application has ended: part from the two sides, which refer to us and would
+        all wait for the garbage collector. Who still calls `receive()` or `send()` has them itself."""
+        del self.receive, self.send, self.receiving, self.sending
 
     # --- what the watcher and the stop of the server call; none of it awaits anything ---
 

@@ -45,6 +45,9 @@ async def finish(socket: WebSocket) -> None:
         else:
             await stream.aclose()  # cancelled, perhaps: what was written still arrives
         socket.service.release(socket)
+        socket.finished = True
+        if socket.returned:
+            socket.part()
 
 
 async def _await_close(socket: WebSocket) -> None:

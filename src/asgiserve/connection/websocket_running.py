@@ -106,6 +106,8 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
             else:
                 _end_without_word(socket, failed=failed)
             await finish(socket)
+        elif socket.finished:
+            socket.part()
 
 
 def _end_without_word(socket: WebSocket, *, failed: bool) -> None:

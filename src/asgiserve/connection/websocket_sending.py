@@ -21,6 +21,7 @@ from asgiserve.events import BodyChunk, ResponseHead
 if TYPE_CHECKING:
     from asgiserve.asgi.websocket import WebSocketEvent
     from asgiserve.connection.websocket import WebSocket
+    from asgiserve.connection.websocket_receiving import Receiving
     from asgiserve.types import Message
 
 __all__ = ["Sending"]
@@ -29,10 +30,11 @@ __all__ = ["Sending"]
 class Sending:
     """What goes to one peer."""
 
-    __slots__ = ("_messages", "_socket", "_turn")
+    __slots__ = ("_messages", "_receiving", "_socket", "_turn")
 
-    def __init__(self, socket: WebSocket) -> None:
+    def __init__(self, socket: WebSocket, receiving: Receiving) -> None:
         self._socket = socket
+        self._receiving = receiving
         self._messages = WebSocketMessages()
         self._turn = Turn()
 
@@ -116,5 +118,5 @@ class Sending:
     def _lose_peer(self) -> NoReturn:
         """Writing has failed. What the peer said before it left may still be unread: whoever reads finds it."""
         self.close()
-        self._socket.receiving.expect_reader()
+        self._receiving.expect_reader()
         raise ClientDisconnected("the peer has closed or lost the connection")

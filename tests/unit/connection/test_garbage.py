@@ -1,7 +1,6 @@
 """A connection that is over leaves nothing to the garbage collector: what it kept is freed when its task ends.
 
-Fifty objects in cycles for each connection cost a third of what a request on a connection of its own costs. WebSockets
-are left to the collector: their parts know each other, and they live long.
+Fifty objects in cycles for each connection cost a third of what a request on a connection of its own costs.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import anyio
 import pytest
 
 from tests.support.serving import serving
+from tests.support.websocket import TEXT, close_frame, frame, handshake
 from tests.unit.connection.applications import get, post, read_body, reply
 
 if TYPE_CHECKING:
@@ -26,13 +26,28 @@ pytestmark = pytest.mark.anyio
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["path"] == "/raise":
+    if scope["type"] == "websocket":
+        await talk(scope["path"], receive, send)
+    elif scope["path"] == "/raise":
         raise ValueError
-    if scope["path"] == "/wait":
+    elif scope["path"] == "/wait":
         await read_body(receive)
         await receive()  # not a sleep: on Python 3.12 trio's leaves a cycle behind
     else:
         await reply(send, await read_body(receive))
+
+
+async def talk(path: str, receive: Receive, send: Send) -> None:
+    await receive()
+    if path == "/refuse":
+        return
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+    if path == "/linger":
+        async with anyio.create_task_group() as group:
+            group.start_soon(receive)
+            await anyio.wait_all_tasks_blocked()
 
 
 async def closed_by_the_server(client: Client) -> None:
@@ -73,6 +88,35 @@ async def timed_out(client: Client) -> None:
     await client.read_all()
 
 
+async def echoed(client: Client, path: str = "/") -> None:
+    await client.send(handshake(path))
+    await client.read_until(b"\r\n\r\n")
+    await client.send(frame(TEXT, b"hello"))
+    assert (await client.read()).endswith(b"hello")
+
+
+async def websocket_closed_by_the_client(client: Client) -> None:
+    await echoed(client)
+    await client.send(close_frame())
+    await client.read_all()
+
+
+async def websocket_whose_application_goes_on(client: Client) -> None:
+    await echoed(client, "/linger")
+    await client.send(close_frame())
+    await client.read_all()
+
+
+async def websocket_reset(client: Client) -> None:
+    await echoed(client)
+    client.stream.abort()
+
+
+async def websocket_refused(client: Client) -> None:
+    await client.send(handshake("/refuse"))
+    await client.read_all()
+
+
 ENDS = [
     closed_by_the_server,
     closed_by_the_client_when_idle,
@@ -81,6 +125,10 @@ ENDS = [
     refused,
     failed,
     timed_out,
+    websocket_closed_by_the_client,
+    websocket_whose_application_goes_on,
+    websocket_reset,
+    websocket_refused,
 ]
 
 
