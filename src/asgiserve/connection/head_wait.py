@@ -82,13 +82,11 @@ class HeadWait:
             self._deadlines.disarm(_NO_HEAD)
         self.phase = RUNNING
 
-    def take_expired(self) -> Reason | None:
-        """Why the wait is over, if it is; then it may begin anew."""
-        expired, self.expired = self.expired, None
-        if expired is not None:
-            self._deadlines.disarm(expired)
-            self._idle_watched = False
-        return expired
+    def let_go(self) -> None:
+        """Whoever waits has seen that the wait is over."""
+        if self.expired is not None:
+            self._deadlines.disarm(self.expired)
+            self.expired = None
 
     def idled(self) -> None:
         """The deadline for idling has passed. It is armed once, not for every request: what counts is how long the
@@ -102,7 +100,7 @@ class HeadWait:
             self.expire(_NO_REQUEST)
 
     def expire(self, reason: Reason) -> None:
-        """End the wait; the second time, the connection."""
+        """End the wait. This arms the same deadline anew, and when that passes too, the stream has not let go."""
         if self.expired is None:
             self.expired = reason
             self._deadlines.arm(reason, self._service.clock() + _LET_GO_SECONDS)
@@ -116,6 +114,8 @@ class HeadWait:
         Closing all idle connections at once would fail the requests that are on their way to us.
         """
         linger = self._service.timeouts.linger
+        if self.expired is not None:
+            return  # it ends already, in this turn of the loop
         if self.phase is HEAD:
             self._deadlines.arm(_NO_HEAD, now + linger)
         elif self.phase is RUNNING:

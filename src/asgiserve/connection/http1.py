@@ -10,7 +10,7 @@ task, the exit of a dependency), it keeps the task, and a new one leads from the
                                               └ nothing more ──────────────────────┴► close
 
 A wait for a head that takes too long is interrupted; a running application whose peer is too slow loses the stream
-instead. No deadline of a connection cancels anything.
+instead. Nothing of this cancels: an application is cancelled only where a setting asks for it, in a scope of its own.
 
 Called by `opening.py`, the watcher (`deadline_passed`) and the stopping task (`drain`, `notify`).
 """
@@ -207,14 +207,17 @@ class Http1Connection:
 
         Raises RemoteProtocolError if the rest of a head is too late, otherwise what the stream raises.
         """
-        expired = self._wait.take_expired()
+        expired = self._wait.expired
+        self._wait.let_go()
         self._last = True
+        head: RequestHead | NeedData = NEED_DATA
         try:
-            head = self.codec.receive_head(data or self.stream.receive_nowait())
+            while head is NEED_DATA:
+                head = self.codec.receive_head(data or self.stream.receive_nowait())
+                data = b""
         except WouldBlock:
-            head = NEED_DATA
-        if head is NEED_DATA and expired is Reason.HEAD:
-            raise RemoteProtocolError("The request head took too long.", status=408)
+            if expired is Reason.HEAD:
+                raise RemoteProtocolError("The request head took too long.", status=408) from None
         return head
 
     async def _refuse(self, error: RemoteProtocolError) -> None:

@@ -176,7 +176,7 @@ class Response(ResponseMessages):
         self.held = None
         self.head_sent = True
         self.may_go_on = keep_alive
-        if not (connection.streak and connection.codec.more_follows() and connection.outlet.keep(whole)):
+        if not (keep_alive and connection.streak and connection.codec.more_follows() and connection.outlet.keep(whole)):
             taken = connection.outlet.write_nowait(whole)
             if taken is not ALL:
                 return self._write_rest(whole, taken, len(data))

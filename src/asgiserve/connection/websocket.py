@@ -223,7 +223,9 @@ class WebSocket:
 
     def doing(self, now: float) -> str:
         """For people: how far it has come, and what its application has not taken yet."""
-        return f"WebSocket {logs.printable(self.path)}, {self.phase.value}{self.receiving.kept_text()}"
+        receiving: Receiving | None = getattr(self, "receiving", None)  # asked in another thread, while we part
+        kept = "" if receiving is None else receiving.kept_text()
+        return f"WebSocket {logs.printable(self.path)}, {self.phase.value}{kept}"
 
     def age(self) -> float:
         """Of the whole connection."""

@@ -24,8 +24,9 @@ __all__ = ["finish"]
 
 @ki_protected
 async def finish(socket: WebSocket) -> None:
-    """Close the connection of a WebSocket that has ended. `timeout_ws_close` bounds all of it."""
+    """Close the connection of a WebSocket, which ends with that at the latest. `timeout_ws_close` bounds all of it."""
     outlet, stream = socket.outlet, socket.stream
+    socket.end(1006)  # a refusal that is cut short has not been one yet
     try:
         await socket.controls.flush_last()
         turn = socket.receiving.turn

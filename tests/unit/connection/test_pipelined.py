@@ -108,6 +108,21 @@ async def test_a_response_does_not_wait_for_an_application_that_waits() -> None:
         assert (await client.response()).body == b"/sleep/3"
 
 
+async def test_the_last_response_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, b"")
+        written.append(len(writes))
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        writes = count_writes(monkeypatch)
+        await client.send(get("/first") + get("/last", "Connection: close") + get("/never"))
+        await client.read_all()
+    assert written == [1, 2]
+
+
 async def test_a_response_does_not_wait_for_the_rest_of_the_next_request() -> None:
     async with serving_http(path) as served:
         client = served.connect()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from asgiserve.testing.streams import MemoryStream
+from asgiserve.connection.head_wait import HeadWait
+from asgiserve.testing import Faults, MemoryStream
 from tests.unit.connection.applications import (
     access_lines,
     body,
@@ -23,6 +24,7 @@ from tests.unit.connection.applications import (
 )
 
 if TYPE_CHECKING:
+    from asgiserve.connection.deadlines import Reason
     from asgiserve.types import Message, Receive, Scope, Send
     from tests.support.serving import Client
 
@@ -123,6 +125,24 @@ async def test_a_stream_that_does_not_let_go_of_a_wait_is_cut(
         assert (await served.connect().get("/next")).body == b"/next"
 
 
+@pytest.mark.parametrize("late", [b"", get("/late")])
+async def test_a_stop_in_the_very_moment_of_the_timeout_resets_nobody(
+    late: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire = HeadWait.expire
+
+    def expire_and_drain(wait: HeadWait, reason: Reason) -> None:
+        expire(wait, reason)
+        client.stream.send_nowait(late)
+        wait.drain(anyio.current_time())
+
+    monkeypatch.setattr(HeadWait, "expire", expire_and_drain)
+    async with serving_http(path, timeout_keep_alive=20) as served:
+        client = served.connect()
+        await client.get()
+        assert (await client.read_all()).endswith(b"/late" if late else b"")
+
+
 # --- a head that does not end ---
 
 
@@ -161,9 +181,10 @@ async def test_the_second_head_of_a_connection_has_its_own_ten_seconds() -> None
         assert await client.is_closed()
 
 
+@pytest.mark.parametrize("piece", [None, 4])
 @pytest.mark.parametrize(("rest", "status"), [(b" / HTTP/1.1\r\nHost: h\r\n\r\n", 200), (b" / HT", 408)])
 async def test_the_rest_of_a_head_in_the_very_moment_of_its_deadline_is_not_lost(
-    rest: bytes, status: int, monkeypatch: pytest.MonkeyPatch
+    rest: bytes, status: int, piece: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupt = MemoryStream.interrupt
 
@@ -173,7 +194,7 @@ async def test_the_rest_of_a_head_in_the_very_moment_of_its_deadline_is_not_lost
 
     monkeypatch.setattr(MemoryStream, "interrupt", late)
     async with serving_http(path) as served:
-        client = served.connect()
+        client = served.connect(to_server=Faults(piece=piece))
         await client.send(b"GET")
         response = await client.response()
         assert (response.status, response.headers["connection"]) == (status, "close")

@@ -157,6 +157,44 @@ async def test_receive_and_send_after_the_application_has_ended_touch_nothing() 
             await say(send, "x")
 
 
+async def test_receive_and_send_after_a_refusal_was_cut_short_say_that_it_is_over() -> None:
+    kept: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        kept.extend([receive, send])
+        await receive()
+        await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"half", "more_body": True})
+        await anyio.sleep_forever()
+
+    async with serving_websockets(app, timeout_graceful_shutdown=1) as served:
+        client = served.connect()
+        await client.send(handshake("/"))
+        await client.read_until(b"half")
+        served.server.stop()
+        await anyio.sleep(5)
+    receive, send = kept
+    assert await receive() == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+    with pytest.raises(ClientDisconnected):
+        await send({"type": "websocket.http.response.body"})
+
+
+async def test_an_overview_may_be_made_while_a_websocket_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another thread, it has seen the connection among the others and asks it only now."""
+    part, told = WebSocket.part, list[str]()
+
+    def part_and_tell(socket: WebSocket) -> None:
+        part(socket)
+        told.append(socket.doing(0.0))
+
+    monkeypatch.setattr(WebSocket, "part", part_and_tell)
+    async with serving_websockets(echo) as served:
+        client = await served.open("/x")
+        await client.close()
+        await client.read_all()
+    assert told == ["WebSocket /x, nothing more comes for the application, and nothing more is sent for it"]
+
+
 async def test_an_application_that_leaves_a_scope_open_costs_its_connection_and_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -6,7 +6,7 @@ How a request is read:
                                                                        └─ H11 → h11_path ─────────┘
 
 `head` is the only place that refuses a head, and it looks at every one of them. What it calls ordinary is
-thereby read; the rest (HTTP/1.0, `Expect`, `Upgrade`, …) is read by h11. Both ways give the
+thereby read; the rest (`Expect`, `Upgrade`, …) is read by h11. Both ways give the
 same events.
 
 All responses, of both ways, are written by `response`. The drivers in `connection/` import the names below

@@ -85,7 +85,7 @@ MAX_BLOCK_LENGTH: Final = 2048
 
 
 Block: TypeAlias = "tuple[bool, tuple[Header, ...]]"
-"""Whether the connection goes on, and the fields that say so. A plain tuple: one is taken apart per request."""
+"""Whether the connection goes on, and all fields. A plain tuple: one is taken apart per request."""
 
 
 class FieldLines:
@@ -104,7 +104,7 @@ class FieldLines:
 
     def remember(self, lines: Sequence[bytes], headers: Sequence[Header], keep_alive: bool) -> None:
         """Remember the fields of an ordinary head by its lines, if each of these is remembered by itself, and whether
-        they let the connection go on.
+        the connection goes on behind it.
 
         All but a length: head.py looks for the others without it.
         """

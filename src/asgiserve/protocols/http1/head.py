@@ -90,20 +90,16 @@ class HeadCheck:
         line, _, block = wire.partition(CRLF)
         keep_alive, fields = self._blocks.get(block, _UNKNOWN)
         headers, length = list(fields), 0
-        if not headers:
+        if not fields:
             keep_alive, headers, length = self._known_but_for_length(block)
-            if not headers:
-                return None
-        if len(headers) > self._max_fields or len(line) > self._max_line:
+        if not headers or len(headers) > self._max_fields or len(line) > self._max_line:
             return None
-        version = "1.1"
-        match = _match_ordinary_line(line)
+        match, version = _match_ordinary_line(line), "1.1"
+        if match is None and not keep_alive:
+            # Fields that say that the connection ends say it in either version.
+            match, version = _match_ordinary_line_1_0(line), "1.0"
         if match is None:
-            # Where the fields say that the connection ends, they say it in either version.
-            match = None if keep_alive else _match_ordinary_line_1_0(line)
-            if match is None:
-                return None
-            version = "1.0"
+            return None
         method, path, query = match.groups(b"")
         return RequestHead(METHODS[method], path, query, version, headers, length, keep_alive, False, b"")
 

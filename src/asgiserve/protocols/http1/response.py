@@ -40,8 +40,8 @@ __all__ = ["ResponseWriter", "whole_response"]
 
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
-_GOES_ON: Final = b"connection: keep-alive\r\n"
-_CLOSES: Final = b"connection: close\r\n"
+_CONNECTION_KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
+_CONNECTION_CLOSE: Final = b"connection: close\r\n"
 
 _JOIN_UP_TO: Final = 65_536
 """Chunks up to this size are joined with their framing into one buffer: the copy costs less than two more
@@ -128,7 +128,7 @@ class ResponseWriter:
         """The connection field, where there is anything to say: HTTP/1.1 goes on by itself."""
         if self._known.upgrade:
             return b"connection: upgrade\r\n" if self.keep_alive else b"connection: upgrade, close\r\n"
-        return _GOES_ON if self.keep_alive else _CLOSES
+        return _CONNECTION_KEEP_ALIVE if self.keep_alive else _CONNECTION_CLOSE
 
     def body(self, data: bytes, more: bool) -> tuple[bytes, ...]:
         """The buffers to send for this part of the body. Raises LocalProtocolError for a broken
@@ -217,7 +217,8 @@ def whole_response(
         return None
     if keep_alive and request.http_version == "1.1":
         return known.plain(default_block) + body
-    return b"".join((known.lines, default_block, _GOES_ON if keep_alive else _CLOSES, b"\r\n", body))
+    connection_line = _CONNECTION_KEEP_ALIVE if keep_alive else _CONNECTION_CLOSE
+    return b"".join((known.lines, default_block, connection_line, b"\r\n", body))
 
 
 def _frame(request: RequestHead | None, status: int, length: int | None) -> _Framing:
