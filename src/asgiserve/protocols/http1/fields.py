@@ -98,7 +98,8 @@ class FieldLines:
         self.plain: dict[bytes, Header] = {}
         """Lines whose field means nothing to the server. Whoever finds a line here is done with it."""
         self.blocks: dict[bytes, Block] = {}
-        """The fields of ordinary heads but for a length, by all their other lines with the empty one behind them."""
+        """Of ordinary heads: whether the connection goes on and the fields but for a length, by all lines but that
+        of the length, with the empty one behind them."""
         self._apart: dict[bytes, Header] = {}
         self._names: dict[bytes, tuple[_Kind, bytes]] = {}
 

@@ -28,13 +28,12 @@ per request."""
 METHODS: Final = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")}
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
-ORDINARY_LINE: Final = re.compile(
-    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/1\.1"
-)
+_ORDINARY: Final = rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-\"$->@-~]*)(?:\?([!-\"$-~]*))? HTTP/"
+ORDINARY_LINE: Final = re.compile(_ORDINARY + rb"1\.1")
 """What most request lines are: known method, path and query, in characters of TARGET. `read_request_line` would
 say the same of whatever this matches."""
 
-ORDINARY_LINE_1_0: Final = re.compile(ORDINARY_LINE.pattern.replace(rb"1\.1", rb"1\.0"))
+ORDINARY_LINE_1_0: Final = re.compile(_ORDINARY + rb"1\.0")
 """The same of HTTP/1.0, which is what nginx speaks to those behind it unless it is told otherwise."""
 
 _SLASH: Final = ord("/")

@@ -40,6 +40,7 @@ __all__ = ["ResponseWriter", "whole_response"]
 
 _CHUNK_END: Final = b"\r\n"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
+_LAST_CHUNK_END: Final = _CHUNK_END + _LAST_CHUNK
 _CONNECTION_KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 _CONNECTION_CLOSE: Final = b"connection: close\r\n"
 
@@ -116,13 +117,10 @@ class ResponseWriter:
         known = self._known
         if self.keep_alive and self._framing is _LENGTH and self._version == "1.1" and not known.upgrade:
             return known.plain(self._defaults)
-        lines = [known.lines, self._defaults]
-        if self._framing is _CHUNKED:
-            lines.append(b"transfer-encoding: chunked\r\n")
+        more = b"transfer-encoding: chunked\r\n" if self._framing is _CHUNKED else b""
         if not self.keep_alive or known.upgrade or self._version == "1.0":
-            lines.append(self._connection_line())
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            more += self._connection_line()
+        return known.whole(self._defaults, more)
 
     def _connection_line(self) -> bytes:
         """The connection field, where there is anything to say: HTTP/1.1 goes on by itself."""
@@ -143,13 +141,21 @@ class ResponseWriter:
             if not more:
                 self._state = _COMPLETE
             return (data,) if data else ()
+        end = _CHUNK_END
         if not more:
-            self._state = _State.TRAILERS if self._trailers_follow else _COMPLETE
-        if framing is _NONE:
-            return ()
+            if self._trailers_follow:
+                self._state = _State.TRAILERS
+            else:
+                self._state = _COMPLETE
+                end = _LAST_CHUNK_END
         if framing is _CHUNKED:
-            return _chunk(data, last=self._state is _COMPLETE)
-        return (data,) if data else ()
+            # RFC 9112 7.1. An empty chunk would be the end of the body.
+            if not data:
+                return () if more or self._trailers_follow else (_LAST_CHUNK,)
+            if len(data) <= _JOIN_UP_TO:
+                return (b"%x\r\n%b%b" % (len(data), data, end),)
+            return b"%x\r\n" % len(data), data, end
+        return (data,) if data and framing is _CLOSE else ()
 
     def around(self, size: int, more: bool) -> tuple[bytes, bytes] | None:
         """What to send before and behind a part of the body that comes from elsewhere, `size` bytes and at least one
@@ -165,7 +171,7 @@ class ResponseWriter:
         if self._framing is _NONE:
             return None
         if self._framing is _CHUNKED:
-            return b"%x\r\n" % size, _CHUNK_END if self._state is not _COMPLETE else _CHUNK_END + _LAST_CHUNK
+            return b"%x\r\n" % size, _CHUNK_END if self._state is not _COMPLETE else _LAST_CHUNK_END
         return b"", b""
 
     def trailers(self, headers: Sequence[Header]) -> bytes:
@@ -217,8 +223,7 @@ def whole_response(
         return None
     if keep_alive and request.http_version == "1.1":
         return known.plain(default_block) + body
-    connection_line = _CONNECTION_KEEP_ALIVE if keep_alive else _CONNECTION_CLOSE
-    return b"".join((known.lines, default_block, connection_line, b"\r\n", body))
+    return known.whole(default_block, _CONNECTION_KEEP_ALIVE if keep_alive else _CONNECTION_CLOSE) + body
 
 
 def _frame(request: RequestHead | None, status: int, length: int | None) -> _Framing:
@@ -235,14 +240,3 @@ def _defaults_but(defaults: DefaultFields, known: RenderedHead, date: bytes | No
     """The default lines, without those that the application sends itself."""
     server = b"" if known.server else defaults.server
     return server + (b"" if known.date else defaults.date_line(date)) + defaults.plain
-
-
-def _chunk(data: bytes, *, last: bool) -> tuple[bytes, ...]:
-    """The data as a chunk (RFC 9112 7.1), with the last chunk behind it if this is the end."""
-    if not data:
-        # An empty chunk would be the end of the body.
-        return (_LAST_CHUNK,) if last else ()
-    end = _CHUNK_END + _LAST_CHUNK if last else _CHUNK_END
-    if len(data) <= _JOIN_UP_TO:
-        return (b"%x\r\n%b%b" % (len(data), data, end),)
-    return b"%x\r\n" % len(data), data, end

@@ -54,9 +54,13 @@ class RenderedHead:
         second, for they contain the date."""
         known, plain = self._plain
         if defaults is not known:
-            plain = self.lines + defaults + b"\r\n"
+            plain = self.whole(defaults)
             self._plain = (defaults, plain)
         return plain
+
+    def whole(self, defaults: bytes, more: bytes = b"") -> bytes:
+        """The whole head, with these default lines and `more` lines, which are about the connection and framing."""
+        return b"".join((self.lines, defaults, more, b"\r\n"))
 
 
 def rendered_head(status: int, fields: tuple[Header, ...]) -> RenderedHead:
