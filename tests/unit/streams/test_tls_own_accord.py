@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trustme
-from anyio import BusyResourceError
+from anyio import BusyResourceError, ClosedResourceError
 from anyio.streams.tls import TLSAttribute
 
 from asgiserve.streams.tls import handshake
@@ -128,3 +128,17 @@ async def test_an_interruption_while_an_answer_waits_for_its_peer_ends_the_recei
         assert (await receiving.wait()).value == b""
         await until(lambda: knows_the_client(server))
         tasks.cancel_scope.cancel()
+
+
+@bounded
+async def test_an_abort_ends_the_receive_whose_answer_its_peer_never_takes() -> None:
+    """What a connection does with a stream that an interruption alone does not end (connection/head_wait.py)."""
+    server, client = await connect(SMALL)
+    await ask(server, client)
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, client.receive)
+        client.interrupt()
+        await anyio.wait_all_tasks_blocked()
+        assert receiving.blocked
+        client.abort()
+        assert isinstance((await receiving.wait()).error, ClosedResourceError)
