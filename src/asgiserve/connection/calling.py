@@ -14,6 +14,7 @@ Stack dumps of a task stop at the generator below, so the exchange keeps the cor
 from __future__ import annotations
 
 import types
+from operator import call
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -73,18 +74,17 @@ def call_app(app: ASGIApplication, scope: Scope, exchange: _Called, host: HostTa
             except BaseException as caught:
                 error = caught
             exchange.stepping = True
-            step: Any = coroutine.send if error is None else coroutine.throw
-            argument: Any = value if error is None else error
-            try:
-                if host.context_replaced():
-                    # A thread calls back by trio.from_thread: trio runs this one step in the thread's
-                    # context, on purpose, and has entered it already.
-                    yielded = step(argument)
-                else:
-                    yielded = run(step, argument)
-            finally:
-                # The exception's traceback holds this frame: without this, each would be a cycle.
-                del error, argument
+            # A thread may call back by trio.from_thread: trio runs this one step in the thread's context, on purpose,
+            # and has entered it already.
+            step = call if host.context_replaced() else run
+            if error is None:
+                yielded = step(coroutine.send, value)
+            else:
+                try:
+                    yielded = step(coroutine.throw, error)
+                finally:
+                    # The exception's traceback holds this frame: without this, each would be a cycle.
+                    del error
     except StopIteration:
         return
     finally:

@@ -116,14 +116,16 @@ class Exchange(Response):
 
     def suspended(self) -> None:
         """The application's own coroutine has suspended."""
-        if self.connection.outlet.kept:
-            self.connection.outlet.send_kept()
+        connection = self.connection
+        connection.streak = 0  # others have their turn now
+        if connection.outlet.kept:
+            connection.outlet.send_kept()
         if self.completed:
             if not self.lingers:
                 self.lingers = True
-                self.connection.service.lingering.add(self)
+                connection.service.lingering.add(self)
                 if self.returned is None:
-                    self.connection.hand_over(self)
+                    connection.hand_over(self)
                 else:
                     self.returned.set()
         elif self.held is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from asgiserve.connection.service import Service
     from asgiserve.streams import Stream
 
-__all__ = ["ALL", "Outlet", "Taken"]
+__all__ = ["ALL", "NOTHING", "Outlet", "Taken"]
 
 
 class Taken(enum.Enum):
@@ -37,8 +37,7 @@ class Taken(enum.Enum):
 # Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
 ALL: Final = Taken.ALL
 _PART: Final = Taken.PART
-_NOTHING: Final = Taken.NOTHING
-
+NOTHING: Final = Taken.NOTHING
 
 _KEPT_BYTES: Final = 16_384
 """Of responses that wait for the next: a system call for less costs more than its bytes."""
@@ -62,7 +61,7 @@ class Outlet:
     def write_nowait(self, buffer: bytes) -> Taken:
         """Write without waiting. Unless ALL of it was taken, `write_rest` must be awaited next."""
         if self._turn.taken or self.broken:
-            return _NOTHING
+            return NOTHING
         if self.kept:
             buffer, self.kept = self.kept + buffer, b""
         try:
@@ -70,7 +69,7 @@ class Outlet:
                 return ALL
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
-            return _NOTHING
+            return NOTHING
         # The kernel is full. Whoever else wants to write waits from here on.
         self._turn.taken = True
         return _PART
@@ -90,12 +89,12 @@ class Outlet:
             self._service.spawn(self._write_kept, kept, taken)
 
     async def _write_kept(self, kept: bytes, taken: Taken) -> None:
-        await self.write_rest(kept, taken)
+        await self.write_rest(taken, kept)
 
-    async def write_rest(self, buffer: bytes, taken: Taken) -> bool:
-        """Go on where `write_nowait` has stopped; otherwise as `write`."""
-        if taken is _NOTHING:
-            return await self.write(buffer)
+    async def write_rest(self, taken: Taken, *buffers: bytes) -> bool:
+        """Go on where `write_nowait` has stopped with the buffer; otherwise as `write`, of any number of them."""
+        if taken is NOTHING:
+            return await self.write(*buffers)
         try:
             await self._flush()
         except (BrokenResourceError, ClosedResourceError):

@@ -20,7 +20,7 @@ from asgiserve.asgi.http import BODY, COMPLETE, ResponseMessages
 from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import TICK, Reason
 from asgiserve.connection.fairness import BURST
-from asgiserve.connection.outlet import ALL
+from asgiserve.connection.outlet import ALL, NOTHING
 from asgiserve.connection.over import Over
 from asgiserve.errors import ClientDisconnected, LocalProtocolError
 from asgiserve.events import ResponseHead
@@ -179,7 +179,7 @@ class Response(ResponseMessages):
         if not (keep_alive and connection.streak and connection.codec.more_follows() and connection.outlet.keep(whole)):
             taken = connection.outlet.write_nowait(whole)
             if taken is not ALL:
-                return self._write_rest(whole, taken, len(data))
+                return self._write_rest(taken, (whole,), len(data), more)
         self.body_bytes = len(data)
         self.complete()
         return None
@@ -228,11 +228,10 @@ class Response(ResponseMessages):
             self.body_bytes += count
         else:
             self._lost_while(more)
-        if self.state is COMPLETE or (not more and self.head.http_version == "1.0"):
-            self.state = COMPLETE
-            self.complete()
-        elif more:
+        if more:
             await checkpoint()
+        else:
+            self._part_written(more)
 
     def hint(self, links: list[bytes]) -> Awaitable[None]:
         # Behind the final head, or to a client of HTTP/1.0, there is no place for it on the wire.
@@ -251,41 +250,57 @@ class Response(ResponseMessages):
         await self.write(informational(103, [(b"link", link) for link in links]))
         await checkpoint()
 
-    async def _write_rest(self, whole: bytes, taken: Taken, body_bytes: int) -> None:
-        if await self.connection.outlet.write_rest(whole, taken):
-            self.body_bytes = body_bytes
-        else:
-            self._lost()
-        self.complete()
-
-    async def _write_body(self, data: bytes, more: bool) -> None:
+    def _write_body(self, data: bytes, more: bool) -> Awaitable[None] | None:
+        """Through the writer. A small part is one buffer: where the kernel takes it at once, nothing is awaited."""
         writer = self._writer or self._open_writer()
-        held, self.held = self.held, None
-        head = b"" if held is None else writer.head(close=self.connection.must_close())
-        buffers = writer.body(data, more)
-        size = len(data) if buffers else 0
-        if held is not None:
-            # Only now: had the body not fitted its length, nothing would be on the wire.
-            self.head_sent = True
-            self.may_go_on = writer.keep_alive
-            buffers = (head + buffers[0],) if buffers and size <= _JOINED else (head, *buffers)
+        if self.held is None:
+            buffers = writer.body(data, more)
+            size = len(data) if buffers else 0
+        else:
+            buffers, size = self._head_and_body(writer, data, more)
         if buffers:
-            if await self.connection.outlet.write(*buffers):
-                self.body_bytes += size
-            else:
-                self._lost_while(more)
-        if self.state is COMPLETE:
-            self.complete()
-        elif more:
+            taken = self.connection.outlet.write_nowait(buffers[0]) if len(buffers) == 1 else NOTHING
+            if taken is not ALL:
+                return self._write_rest(taken, buffers, size, more)
+            self.body_bytes += size
+        return self._part_written(more)
+
+    def _head_and_body(self, writer: ResponseWriter, data: bytes, more: bool) -> tuple[tuple[bytes, ...], int]:
+        """The head that was held in front of a part of the body, and how much of the body that is."""
+        self.held = None
+        head = writer.head(close=self.connection.must_close())
+        buffers = writer.body(data, more)
+        # Only now: had the body not fitted its length, nothing would be on the wire.
+        self.head_sent = True
+        self.may_go_on = writer.keep_alive
+        size = len(data) if buffers else 0
+        return (head + buffers[0],) if buffers and size <= _JOINED else (head, *buffers), size
+
+    async def _write_rest(self, taken: Taken, buffers: tuple[bytes, ...], size: int, more: bool) -> None:
+        """What the kernel has not taken at once. `size` is how much of the body that is."""
+        if await self.connection.outlet.write_rest(taken, *buffers):
+            self.body_bytes += size
+        else:
+            self._lost_while(more)
+        waiting = self._part_written(more)
+        if waiting is not None:
+            await waiting
+
+    def _part_written(self, more: bool) -> Awaitable[None] | None:
+        """A part of the body is through, and with the last one the response."""
+        if more:
             # Fairness: an application that only ever sends still lets others run.
-            self.connection.streak += 1
-            if self.connection.streak >= BURST:
-                self.connection.streak = 0
-                await checkpoint()
-        elif self.head.http_version == "1.0":
-            # Trailers were not offered, so none are waited for.
+            connection = self.connection
+            connection.streak += 1
+            if connection.streak < BURST:
+                return None
+            connection.streak = 0
+            return checkpoint()
+        # Of HTTP/1.0 also where trailers were announced: they were not offered, so none are waited for.
+        if self.state is COMPLETE or self.head.http_version == "1.0":
             self.state = COMPLETE
             self.complete()
+        return None
 
     async def _write_trailers(self) -> None:
         # RFC 9110 6.5.1: a peer that has not said so may throw trailer fields away, or stumble over them.

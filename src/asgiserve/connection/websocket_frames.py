@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgiserve.backend import ki_protected
-from asgiserve.connection.outlet import ALL, Taken
+from asgiserve.connection.outlet import ALL, NOTHING, Taken
 
 if TYPE_CHECKING:
     from asgiserve.connection.outlet import Outlet
@@ -31,15 +31,15 @@ class ControlFrames:
         """A pong that could not be written yet."""
         self._writing = False
         """A task is there for the above."""
-        self._unsent: tuple[bytes, Taken] | None = None
+        self._unsent: tuple[Taken, bytes] | None = None
         """What is left of the last bytes."""
 
     def ping(self, frame: bytes) -> bool:
         """Write a ping, if nobody is writing. Whether it was."""
         taken = self._outlet.write_nowait(frame)
         if taken is Taken.PART:
-            self._service.spawn(self._write_rest, frame, taken)
-        return taken is not Taken.NOTHING
+            self._service.spawn(self._write_rest, taken, frame)
+        return taken is not NOTHING
 
     def pong(self, frame: bytes) -> None:
         """Answer a ping. If pongs have to wait, the last one is enough (RFC 6455 5.5.3)."""
@@ -47,7 +47,7 @@ class ControlFrames:
         if taken is ALL:
             return
         if taken is Taken.PART:
-            self._service.spawn(self._write_rest, frame, taken)
+            self._service.spawn(self._write_rest, taken, frame)
         elif not self._outlet.broken:
             self._waiting = frame
             if not self._writing:
@@ -58,7 +58,7 @@ class ControlFrames:
         """Write the last bytes of the connection; `flush_last` sends what cannot go at once."""
         self._waiting = None
         taken = self._outlet.write_nowait(data)
-        self._unsent = None if taken is ALL else (data, taken)
+        self._unsent = None if taken is ALL else (taken, data)
 
     async def flush_last(self) -> None:
         """Wait for whoever is still writing, and for the last bytes."""
@@ -68,8 +68,8 @@ class ControlFrames:
             await self._outlet.write_rest(*self._unsent)
 
     @ki_protected
-    async def _write_rest(self, frame: bytes, taken: Taken) -> None:
-        await self._outlet.write_rest(frame, taken)
+    async def _write_rest(self, taken: Taken, frame: bytes) -> None:
+        await self._outlet.write_rest(taken, frame)
 
     @ki_protected
     async def _write_waiting(self) -> None:

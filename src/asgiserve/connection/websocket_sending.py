@@ -66,7 +66,7 @@ class Sending:
             if kind is str:
                 frame = socket.codec.text(event)  # type: ignore[arg-type]
                 taken = outlet.write_nowait(frame)
-                written = taken is ALL or await outlet.write_rest(frame, taken)
+                written = taken is ALL or await outlet.write_rest(taken, frame)
             else:
                 written = await outlet.write(*socket.codec.binary(event))  # type: ignore[arg-type]
         except BaseException:

@@ -38,7 +38,7 @@ async def test_the_rest_of_what_does_not_fit_follows_without_a_gap() -> None:
     taken = one.write_nowait(b"abcdef")
     assert taken is Taken.PART
     async with anyio.create_task_group() as group:
-        group.start_soon(one.write_rest, b"abcdef", taken)
+        group.start_soon(one.write_rest, taken, b"abcdef")
         await anyio.wait_all_tasks_blocked()
         assert one.write_nowait(b"x") is Taken.NOTHING
         group.start_soon(one.write, b"gh")
@@ -56,7 +56,7 @@ async def test_nothing_is_written_past_somebody_who_waits() -> None:
         await anyio.wait_all_tasks_blocked()
         taken = one.write_nowait(b"gh")
         assert taken is Taken.NOTHING
-        group.start_soon(one.write_rest, b"gh", taken)
+        group.start_soon(one.write_rest, taken, b"gh")
         await anyio.wait_all_tasks_blocked()
         received = b""
         while len(received) < 8:
@@ -70,7 +70,7 @@ async def test_a_peer_that_is_gone_breaks_the_outlet_without_an_error() -> None:
     taken = one.write_nowait(b"a")
     assert taken is Taken.NOTHING
     assert one.broken
-    assert not await one.write_rest(b"a", taken)
+    assert not await one.write_rest(taken, b"a")
 
 
 async def test_a_peer_that_goes_while_the_rest_waits_breaks_the_outlet() -> None:
@@ -79,7 +79,7 @@ async def test_a_peer_that_goes_while_the_rest_waits_breaks_the_outlet() -> None
     said: list[bool] = []
 
     async def rest() -> None:
-        said.append(await one.write_rest(b"abcdef", taken))
+        said.append(await one.write_rest(taken, b"abcdef"))
 
     async with anyio.create_task_group() as group:
         group.start_soon(rest)
@@ -93,7 +93,7 @@ async def test_a_rest_that_is_cancelled_breaks_the_outlet_and_frees_the_turn() -
     one, _ = outlet()
     taken = one.write_nowait(b"abcdef")
     with anyio.move_on_after(1):
-        await one.write_rest(b"abcdef", taken)
+        await one.write_rest(taken, b"abcdef")
     assert one.broken
     with anyio.fail_after(1):
         assert not await one.write(b"x")
@@ -106,7 +106,7 @@ async def test_a_deadline_watches_only_while_something_waits() -> None:
     assert deadlines.soonest() == math.inf
     taken = one.write_nowait(b"ef")
     async with anyio.create_task_group() as group:
-        group.start_soon(one.write_rest, b"ef", taken)
+        group.start_soon(one.write_rest, taken, b"ef")
         await anyio.wait_all_tasks_blocked()
         assert deadlines.soonest() < math.inf
         await peer.receive()
