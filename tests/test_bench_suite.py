@@ -17,7 +17,7 @@ from tests.bench.report.page import filled, parts, write
 from tests.bench.report.plots import plots
 from tests.bench.report.results import Failure, Measured, Results, Sample, load, save
 from tests.bench.report.summary import Spread, cpu, ratio, spread
-from tests.bench.report.tables import environment, family_table, overview, table
+from tests.bench.report.tables import counts, environment, family_table, overview, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,6 +162,20 @@ def test_the_overview_has_the_scenarios_that_are_loads_and_no_families() -> None
     assert overview(_results(_idle())) == ""
 
 
+def test_instructions_are_in_thousands_with_their_ratio_to_the_last_server() -> None:
+    text = counts(("asgiserve-trio", "uvicorn"), {"Bare GET": (76_250.0, 100_000.0), "TLS": (None, 1_234_567.0)})
+    assert text.splitlines() == [
+        "| thousands of instructions | asgiserve-trio | uvicorn |",
+        "| --- | --: | --: |",
+        "| Bare GET | 76.2 (0.76) | 100.0 (1.00) |",
+        "| TLS | - | 1,234.6 (1.00) |",
+    ]
+
+
+def test_without_the_last_server_there_is_no_ratio() -> None:
+    assert counts(("asgiserve-trio", "uvicorn"), {"Bare GET": (76_000.0, None)}).endswith("| Bare GET | 76.0 | - |")
+
+
 def test_the_environment_names_what_was_left_out_and_why() -> None:
     assert "- nginx, no application: left out, nginx is not installed" in environment(EVERYTHING).splitlines()
 
@@ -269,5 +283,5 @@ def test_every_scenario_has_a_place_in_the_page_and_servers_that_can_run_it() ->
     plan = json.loads(found.stdout)
     assert plan["wrong"] == []
     places = re.findall(r"<!-- measured: ([\w-]+) -->", (root.parent / "docs/explanation/performance.md").read_text())
-    assert set(places) == {*plan["groups"], "environment", "overview"}
+    assert set(places) == {*plan["groups"], "environment", "overview", "instructions"}
     assert set(parts(EVERYTHING, "performance")) <= set(places)

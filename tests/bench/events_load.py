@@ -44,14 +44,7 @@ class Readers:
         count = 0
         began = time.perf_counter()
         while (now := time.perf_counter()) < began + seconds and self._partial:
-            self._cause.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            answer = b""
-            while not answer.endswith(GREETING):
-                more = self._cause.recv(4096)
-                if not more:
-                    raise OSError("the causing connection was closed")
-                answer += more
-            count += self._arrived(now + PATIENCE)
+            count += self.cause()
             delays.append(time.perf_counter() - now)
         took = time.perf_counter() - began
         delays.sort()
@@ -62,6 +55,18 @@ class Readers:
             "p99_ms": delays[len(delays) * 99 // 100] * 1e3,
             "errors": dict(self._errors),
         }
+
+    def cause(self) -> int:
+        """One event: on how many streams it has come."""
+        give_up_at = time.perf_counter() + PATIENCE
+        self._cause.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        answer = b""
+        while not answer.endswith(GREETING):
+            more = self._cause.recv(4096)
+            if not more:
+                raise OSError("the causing connection was closed")
+            answer += more
+        return self._arrived(give_up_at)
 
     def _arrived(self, give_up_at: float) -> int:
         """On how many streams one event has come."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from scenarios import AnyScenario, Scenario
 
-__all__ = ["Load", "LoadError", "holding", "loading"]
+__all__ = ["Load", "LoadError", "framed", "holding", "loading"]
 
 _HERE: Final = Path(__file__).resolve().parent
 _PATIENCE: Final = 10.0
@@ -91,7 +91,7 @@ def holding(connections: int, port: int, core: int | None) -> Iterator[Callable[
 
 def _wrk(scenario: Scenario, port: int, seconds: float, core: int | None, *, checked: bool) -> Load:
     with tempfile.NamedTemporaryFile() as body, tempfile.NamedTemporaryFile() as answer:
-        body.write(_framed(scenario.body, scenario.chunk) if scenario.chunk else scenario.body)
+        body.write(framed(scenario.body, scenario.chunk) if scenario.chunk else scenario.body)
         body.flush()
         answer.write(scenario.answer)
         answer.flush()
@@ -108,7 +108,7 @@ def _wrk(scenario: Scenario, port: int, seconds: float, core: int | None, *, che
     raise LoadError(f"wrk reported nothing: {output[-200:]!r}")
 
 
-def _framed(body: bytes, size: int) -> bytes:
+def framed(body: bytes, size: int) -> bytes:
     """The body in chunks (RFC 9112 section 7.1)."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])

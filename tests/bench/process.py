@@ -24,15 +24,17 @@ from certificate import certificate
 from scenarios import WebSocketScenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from certificate import Pair
     from scenarios import AnyScenario, Scenario
     from servers import Server
 
-__all__ = ["Cpu", "Running", "ServerError", "cores", "free_port", "pinned", "running"]
+__all__ = ["Cpu", "Running", "ServerError", "anyone", "cores", "free_port", "pinned", "running"]
 
 _START_SECONDS: Final = 20.0
+_SLOW_START_SECONDS: Final = 180.0
+"""Under something that watches every instruction."""
 _STOP_SECONDS: Final = 1.0
 """What a server has to do at its end is not measured, and nobody waits for it."""
 _POLL_SECONDS: Final = 0.005
@@ -103,17 +105,19 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running(server: Server, scenario: AnyScenario, core: int | None) -> Iterator[Running]:
-    """Start the server for that scenario, on a free port. Raises ServerError; ends it in any case."""
+def running(server: Server, scenario: AnyScenario, core: int | None, *, under: Sequence[str] = ()) -> Iterator[Running]:
+    """Start the server for that scenario, on a free port. Raises ServerError; ends it in any case.
+
+    `under` is the command of what watches it, and may make it slow."""
     _allow_descriptors()
     port = free_port()
     pair = _certificate() if scenario.tls else None
-    command = server.command(scenario, port, pair)
+    command = [*under, *server.command(scenario, port, pair)]
     with tempfile.TemporaryFile() as complaints:
         began = time.monotonic()
         process = _started(server, command, scenario, core, complaints)
         try:
-            _await_port(process, port)
+            _await_port(process, port, _SLOW_START_SECONDS if under else _START_SECONDS)
             if isinstance(scenario, WebSocketScenario):
                 _check_websocket(scenario, port)
             else:
@@ -159,8 +163,8 @@ def free_port() -> int:
         return port
 
 
-def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
-    give_up_at = time.monotonic() + _START_SECONDS
+def _await_port(process: subprocess.Popen[bytes], port: int, seconds: float) -> None:
+    give_up_at = time.monotonic() + seconds
     while time.monotonic() < give_up_at:
         if process.poll() is not None:
             raise ServerError(f"ended at once with code {process.returncode}")
@@ -170,7 +174,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(_POLL_SECONDS)
         else:
             return
-    raise ServerError(f"did not listen within {_START_SECONDS:g} s")
+    raise ServerError(f"did not listen within {seconds:g} s")
 
 
 def _certificate() -> Pair:
@@ -180,15 +184,19 @@ def _certificate() -> Pair:
         raise ServerError(f"there is no certificate for it: {error!r}") from None
 
 
+def anyone() -> ssl.SSLContext:
+    """For a client: the certificate is nobody's, since this is the benchmark's own server on the loopback interface."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _check(scenario: Scenario, port: int) -> None:
     """One request, with the answer that it must have: a server that is wrong is not worth measuring."""
     if scenario.tls:
-        # The certificate is nobody's: this is the benchmark's own server on the loopback interface.
-        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        anyone.check_hostname = False
-        anyone.verify_mode = ssl.CERT_NONE
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=10, context=anyone
+            "127.0.0.1", port, timeout=10, context=anyone()
         )
     else:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

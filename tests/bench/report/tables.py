@@ -10,12 +10,12 @@ from .results import Sample
 from .summary import cpu, ratio, spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .results import Measured, Outcome, Results
     from .summary import Spread
 
-__all__ = ["environment", "family_table", "number", "overview", "table"]
+__all__ = ["counts", "environment", "family_table", "number", "overview", "table"]
 
 _NOTHING: Final = "-"
 _MILLISECOND: Final = 1000.0
@@ -51,6 +51,20 @@ def family_table(members: Sequence[Measured]) -> str:
         failed = _errors([outcome for one in members for outcome in one.outcomes(server)])
         rows.append([title, *map(_range, costs), growth, *rates, failed])
     return _markdown(rows)
+
+
+def counts(servers: Sequence[str], rows: Mapping[str, Sequence[float | None]]) -> str:
+    """Instructions in thousands, a row per scenario; in parentheses the ratio to the last server."""
+    lines: list[Sequence[str]] = [["thousands of instructions", *servers], ["---", *["--:"] * len(servers)]]
+    for title, found in rows.items():
+        last = found[-1]
+        cells = [_NOTHING if one is None else f"{one / 1000:,.1f}" for one in found]
+        lines.append([title, *(_with_ratio(cell, one, last) for cell, one in zip(cells, found, strict=True))])
+    return _markdown(lines)
+
+
+def _with_ratio(cell: str, value: float | None, reference: float | None) -> str:
+    return f"{cell} ({value / reference:.2f})" if value and reference else cell
 
 
 def _heads(sizes: Iterable[str]) -> list[str]:
