@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.live.applications import lifespan, respond
@@ -16,25 +17,33 @@ if TYPE_CHECKING:
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Forks a process, sends it the signal that the path names, and answers with the code that it ends with."""
+    """Forks a process, sends it the signal that the path names, and answers with the code that it ends with.
+
+    With a query the signal comes at once, else when the process waits.
+    """
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # since Python 3.12: that it is a risk to fork where there are threads
-        child = multiprocessing.get_context("fork").Process(target=_wait)
+        waits, begun = os.pipe()
+        child = multiprocessing.get_context("fork").Process(target=partial(_wait, begun))
         child.start()
-    time.sleep(0.2)  # noqa: ASYNC251 - it is to have begun
     assert child.pid is not None
+    if not scope["query_string"]:
+        os.read(waits, 1)
     os.kill(child.pid, signal.Signals[scope["path"][1:]])
     child.join(10)
     code = child.exitcode
     child.kill()
+    os.close(waits)
+    os.close(begun)
     await respond(send, 200, str(code).encode())
 
 
-def _wait() -> None:
+def _wait(begun: int) -> None:
     try:
+        os.write(begun, b"x")
         time.sleep(60)
     except KeyboardInterrupt:
         os._exit(77)

@@ -79,3 +79,8 @@ def test_a_process_that_the_application_has_forked_is_ended_as_ever_and_the_serv
     with RawClient(live_server("tests.live.forking_site:app").port) as client:
         assert client.get(f"/{name}").body == code
         assert client.get(f"/{name}").body == code
+
+
+def test_a_signal_in_the_moment_of_the_fork_is_not_lost(live_server: LiveServers) -> None:
+    with RawClient(live_server("tests.live.forking_site:app").port) as client:
+        assert [client.get("/SIGTERM?at=once").body for _ in range(20)] == [b"-15"] * 20

@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import threading
 import time
 from collections import deque
 from contextlib import contextmanager
@@ -42,7 +43,6 @@ class TakenSignals:
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._numbers = numbers
-        self._process = os.getpid()
         self._kept: deque[signal.Signals] = deque()
         self._tell: Callable[[signal.Signals], None] = self._keep
         self._ended = 0.0
@@ -50,6 +50,8 @@ class TakenSignals:
         self._take()
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(self._ignore)
+        self._mask = threading.local()
+        os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._leave)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
@@ -103,13 +105,7 @@ class TakenSignals:
     # --- called by Python, in the main thread, between any two of its instructions ---
 
     def _signalled(self, number: int, _: object) -> None:
-        if os.getpid() == self._process:
-            self._tell(signal.Signals(number))
-            return
-        # A process that the application has forked has no server that could stop: the signal is to end it, as
-        # multiprocessing's terminate() expects.
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        signal.raise_signal(number)
+        self._tell(signal.Signals(number))
 
     def _keep(self, number: signal.Signals) -> None:
         _append(self._kept, number)
@@ -132,6 +128,25 @@ class TakenSignals:
         if number in STOPS and time.monotonic() - self._ended > _END_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+    # --- called by Python around each fork, in the thread that forks ---
+
+    def _hold(self) -> None:
+        """Until the child has other handlers: what came for ours in the moment of the fork, Python forgets there."""
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+
+    def _release(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
+    def _leave(self) -> None:
+        """A process that the application has forked has no server that could stop: the signal is to end it, as
+        multiprocessing's terminate() expects."""
+        for number in self._numbers:
+            if signal.getsignal(number) == self._signalled:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        self._release()
+
+    # --- at the end ---
 
     def _ignore(self) -> None:
         for number in self._numbers:
