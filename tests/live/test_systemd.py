@@ -270,4 +270,7 @@ def test_systemd_gets_the_signs_of_life_that_it_wants(live_server: LiveServers, 
 def test_a_server_whose_notifications_cannot_be_delivered_serves(live_server: LiveServers, tmp_path: Path) -> None:
     server = live_server(SITE, wrapper=["env", f"NOTIFY_SOCKET={tmp_path / 'missing'}", "WATCHDOG_USEC=1000000"])
     assert told_by(server.port)
+    server.stderr.wait_for("Cannot tell systemd")
+    server.send_signal(signal.SIGTERM)
+    server.wait_exit()
     assert server.stderr.text.count("Cannot tell systemd") == 1
