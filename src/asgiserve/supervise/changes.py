@@ -6,6 +6,8 @@ The only file that names watchfiles. Called by supervisor.py.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -98,7 +100,18 @@ async def _watch(processes: Processes, watched: Watched, tell: Callable[[str], N
     async for batch in found:
         files = sorted({path for _, text in batch if watched.covers(path := Path(text))})
         if files:
+            _forget_compiled(files)
             tell(_named(files))
+
+
+def _forget_compiled(files: Iterable[Path]) -> None:
+    """Python takes a compiled module for current while its source has the same size and the same second of change: the
+    next worker would not see the second of two changes within one."""
+    for each in files:
+        if each.suffix == ".py":
+            # There may be none, and a Python may keep none.
+            with suppress(OSError, NotImplementedError):
+                Path(cache_from_source(each)).unlink()
 
 
 async def _set_when_cancelled(event: anyio.Event) -> None:
