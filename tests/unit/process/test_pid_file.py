@@ -140,6 +140,7 @@ def test_a_file_that_somebody_else_has_put_there_meanwhile_stays(path: Path) -> 
     assert path.read_text() == "1\n"
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_fork_does_not_remove_its_parents_file(path: Path) -> None:
     with claimed(path) as pid_file:
         child = os.fork()
