@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from anyio import BrokenResourceError, ClosedResourceError
 from anyio.lowlevel import checkpoint
 
+from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import Reason
 from asgiserve.connection.turn import Turn
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from asgiserve.connection.service import Service
     from asgiserve.streams import Stream
 
-__all__ = ["ALL", "NOTHING", "Outlet", "Taken"]
+__all__ = ["ALL", "NOTHING", "PART", "Outlet", "Taken"]
 
 
 class Taken(enum.Enum):
@@ -36,7 +37,7 @@ class Taken(enum.Enum):
 
 # Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
 ALL: Final = Taken.ALL
-_PART: Final = Taken.PART
+PART: Final = Taken.PART
 NOTHING: Final = Taken.NOTHING
 
 _KEPT_BYTES: Final = 16_384
@@ -59,7 +60,7 @@ class Outlet:
         """Whole responses that leave with the next one."""
 
     def write_nowait(self, buffer: bytes) -> Taken:
-        """Write without waiting. Unless ALL of it was taken, `write_rest` must be awaited next."""
+        """Write without waiting. Unless ALL of it was taken, `write_rest` or `spawn_rest` must follow."""
         if self._turn.taken or self.broken:
             return NOTHING
         if self.kept:
@@ -72,7 +73,7 @@ class Outlet:
             return NOTHING
         # The kernel is full. Whoever else wants to write waits from here on.
         self._turn.taken = True
-        return _PART
+        return PART
 
     def keep(self, response: bytes) -> bool:
         """Keep a whole response for the next one to take along, which is sure to come. False: write it instead."""
@@ -86,10 +87,15 @@ class Outlet:
         kept, self.kept = self.kept, b""
         taken = self.write_nowait(kept)
         if taken is not ALL and not self.broken:
-            self._service.spawn(self._write_kept, kept, taken)
+            self.spawn_rest(taken, kept)
 
-    async def _write_kept(self, kept: bytes, taken: Taken) -> None:
-        await self.write_rest(taken, kept)
+    def spawn_rest(self, taken: Taken, buffer: bytes) -> None:
+        """As `write_rest`, in a task of its own: for whoever must not wait."""
+        self._service.spawn(self._write_rest, taken, buffer)
+
+    @ki_protected
+    async def _write_rest(self, taken: Taken, buffer: bytes) -> None:
+        await self.write_rest(taken, buffer)
 
     async def write_rest(self, taken: Taken, *buffers: bytes) -> bool:
         """Go on where `write_nowait` has stopped with the buffer; otherwise as `write`, of any number of them."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgiserve.backend import ki_protected
-from asgiserve.connection.outlet import ALL, NOTHING, Taken
+from asgiserve.connection.outlet import ALL, NOTHING, PART
 
 if TYPE_CHECKING:
-    from asgiserve.connection.outlet import Outlet
+    from asgiserve.connection.outlet import Outlet, Taken
     from asgiserve.connection.service import Service
 
 __all__ = ["ControlFrames"]
@@ -37,8 +37,8 @@ class ControlFrames:
     def ping(self, frame: bytes) -> bool:
         """Write a ping, if nobody is writing. Whether it was."""
         taken = self._outlet.write_nowait(frame)
-        if taken is Taken.PART:
-            self._service.spawn(self._write_rest, taken, frame)
+        if taken is PART:
+            self._outlet.spawn_rest(taken, frame)
         return taken is not NOTHING
 
     def pong(self, frame: bytes) -> None:
@@ -46,8 +46,8 @@ class ControlFrames:
         taken = self._outlet.write_nowait(frame)
         if taken is ALL:
             return
-        if taken is Taken.PART:
-            self._service.spawn(self._write_rest, taken, frame)
+        if taken is PART:
+            self._outlet.spawn_rest(taken, frame)
         elif not self._outlet.broken:
             self._waiting = frame
             if not self._writing:
@@ -66,10 +66,6 @@ class ControlFrames:
             await self._outlet.write()
         else:
             await self._outlet.write_rest(*self._unsent)
-
-    @ki_protected
-    async def _write_rest(self, taken: Taken, frame: bytes) -> None:
-        await self._outlet.write_rest(taken, frame)
 
     @ki_protected
     async def _write_waiting(self) -> None:
