@@ -43,21 +43,15 @@ def reloading(live_server: LiveServers, write: Callable[..., Path]) -> Callable[
     return serve
 
 
-def test_a_change_of_the_same_size_and_second_is_served(live_server: LiveServers, write: Callable[..., Path]) -> None:
-    directory = write("old")
-    source = directory / "rolling_application.py"
-    before = source.stat()
-    server = live_server(
-        "rolling_application:app",
-        reload=True,
-        app_dir=directory,
-        reload_dir=directory,
-        reload_delay=0.05,
-        wrapper=["env", "-u", "PYTHONDONTWRITEBYTECODE"],
-    )
+def test_a_change_of_the_same_size_and_second_is_served(
+    reloading: Callable[..., ProcessServer], tmp_path: Path
+) -> None:
+    server = reloading("old", wrapper=["env", "-u", "PYTHONDONTWRITEBYTECODE"])
     assert answer_of(server) == b"old"
-    assert list((directory / "__pycache__").glob("rolling_application.*"))
+    assert list((tmp_path / "__pycache__").glob("rolling_application.*"))
 
+    source = tmp_path / "rolling_application.py"
+    before = source.stat()
     source.write_text(source.read_text().replace("old", "new"))
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
 

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from tests.support.serving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     import pytest
@@ -78,6 +80,27 @@ async def read_for_ever(client: Client) -> NoReturn:
     """Read what comes and drop it; ends with the error that the stream raises."""
     while True:
         await client.read()
+
+
+class Turns:
+    """Those of the loop that another task has had."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def take(self) -> NoReturn:
+        while True:
+            self.count += 1
+            await checkpoint()
+
+
+@asynccontextmanager
+async def counting(turns: Turns) -> AsyncIterator[None]:
+    """Another task takes each turn that the block leaves it."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(turns.take)
+        yield
+        group.cancel_scope.cancel()
 
 
 def get(target: str = "/", *lines: str) -> bytes:

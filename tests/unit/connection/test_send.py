@@ -9,7 +9,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from tests.unit.connection.applications import (
+    Turns,
     body,
+    counting,
     get,
     reply,
     serving_http,
@@ -146,31 +148,21 @@ async def test_an_application_that_only_sends_lets_others_run() -> None:
 
 
 async def test_an_application_that_waits_before_each_part_owes_no_other_turn() -> None:
-    turns = 0
+    turns = Turns()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        done = anyio.Event()
-
-        async def other() -> None:
-            nonlocal turns
-            while not done.is_set():
-                turns += 1
-                await checkpoint()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(other)
+        async with counting(turns):
             await start(send)
             for _ in range(80):
                 await checkpoint()
                 await body(send, b"x", more=True)
-            done.set()
         await body(send)
 
     async with serving_http(app) as served:
         client = served.connect()
         await client.send(get())
         assert (await client.read_until(b"0\r\n\r\n")).count(b"1\r\nx\r\n") == 80
-    assert 79 <= turns <= 82
+    assert 79 <= turns.count <= 82
 
 
 async def test_a_peer_that_does_not_read_stops_the_application() -> None:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 
 from asgiserve.errors import ClientDisconnected
 from tests.support.websocket import CLOSE, PING, TEXT, close_frame, frame, serving_websockets
-from tests.unit.connection.applications import errors_in, read_for_ever, send_for_ever
+from tests.unit.connection.applications import Turns, counting, errors_in, read_for_ever, send_for_ever
 from tests.unit.connection.websocket_applications import TICK, Journal, accept, say, say_for_ever
 
 if TYPE_CHECKING:
@@ -73,20 +72,11 @@ async def test_what_comes_behind_the_peers_close_is_not_looked_at() -> None:
 
 async def test_a_disconnect_is_repeated_for_whoever_goes_on_asking_and_lets_others_run() -> None:
     received: list[Message] = []
-    turns = 0
+    turns = Turns()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal turns
         await accept(receive, send)
-        async with anyio.create_task_group() as group:
-
-            async def other() -> None:
-                nonlocal turns
-                while len(received) < 50:
-                    turns += 1
-                    await checkpoint()
-
-            group.start_soon(other)
+        async with counting(turns):
             while len(received) < 50:
                 received.append(await receive())
         ended.set()
@@ -97,7 +87,7 @@ async def test_a_disconnect_is_repeated_for_whoever_goes_on_asking_and_lets_othe
         await client.close(4000, "bye")
         await ended.wait()
     assert received == [{"type": "websocket.disconnect", "code": 4000, "reason": "bye"}] * 50
-    assert turns >= 40
+    assert turns.count >= 40
 
 
 @pytest.mark.parametrize("ending", ["aclose", "abort", "send_eof"])

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 
 from tests.support.websocket import (
     BINARY,
@@ -19,6 +18,7 @@ from tests.support.websocket import (
     frame,
     serving_websockets,
 )
+from tests.unit.connection.applications import Turns, counting
 from tests.unit.connection.websocket_applications import Journal, accept, echo, hear, say
 
 if TYPE_CHECKING:
@@ -258,30 +258,19 @@ async def test_a_child_task_may_receive_while_the_application_sends() -> None:
 
 
 async def test_an_application_that_only_sends_lets_others_run() -> None:
-    turns = 0
+    turns = Turns()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal turns
         await accept(receive, send)
-        done = anyio.Event()
-
-        async def other() -> None:
-            nonlocal turns
-            while not done.is_set():
-                turns += 1
-                await checkpoint()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(other)
+        async with counting(turns):
             for _ in range(800):
                 await say(send, "x")
-            done.set()
 
     async with serving_websockets(app) as served:
         client = await served.open()
         for _ in range(800):
             assert await client.message() == "x"
-    assert turns >= 80
+    assert turns.count >= 80
 
 
 @pytest.mark.parametrize(
@@ -289,28 +278,19 @@ async def test_an_application_that_only_sends_lets_others_run() -> None:
 )
 async def test_a_flood_of_frames_lets_others_run(flood: bytes) -> None:
     app = Journal()
-    turns = 0
+    turns = Turns()
 
     async with serving_websockets(app) as served:
         client = await served.open(capacity=1_000_000)
         await client.send(flood * 5000)
-        async with anyio.create_task_group() as group:
-
-            async def other() -> None:
-                nonlocal turns
-                while True:
-                    turns += 1
-                    await checkpoint()
-
-            group.start_soon(other)
+        async with counting(turns):
             await client.close()
             await app.ended.wait()
-            group.cancel_scope.cancel()
-    assert turns >= 500
+    assert turns.count >= 500
 
 
 async def test_a_flood_behind_our_close_lets_others_run() -> None:
-    turns = 0
+    turns = Turns()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await accept(receive, send)
@@ -319,16 +299,7 @@ async def test_a_flood_behind_our_close_lets_others_run() -> None:
         client = await served.open(capacity=4_000_000)
         assert (await client.frame()).opcode == CLOSE
         await client.send(frame(BINARY, b"x" * 60_000) * 60)
-        async with anyio.create_task_group() as group:
-
-            async def other() -> None:
-                nonlocal turns
-                while True:
-                    turns += 1
-                    await checkpoint()
-
-            group.start_soon(other)
+        async with counting(turns):
             await client.close()
             assert await client.is_closed()
-            group.cancel_scope.cancel()
-    assert turns >= 50
+    assert turns.count >= 50

@@ -24,7 +24,10 @@ from tests.unit.streams.steps import bounded, start, until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from anyio.abc import TaskGroup
+
     from asgiserve.streams.tls import TlsStream
+    from tests.unit.streams.steps import Call
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +80,17 @@ async def ask(server: TlsStream, client: TlsStream) -> None:
     assert not knows_the_client(server)
 
 
+async def interrupted(tasks: TaskGroup) -> tuple[TlsStream, TlsStream, Call]:
+    """Both ends, and a receive whose answer is on its way while it is interrupted, which it does not end for."""
+    server, client = await connect(SMALL)
+    await ask(server, client)
+    receiving = await start(tasks, client.receive)
+    client.interrupt()
+    await anyio.wait_all_tasks_blocked()
+    assert receiving.blocked
+    return server, client, receiving
+
+
 @bounded
 async def test_an_answer_goes_out_in_front_of_what_is_sent_next() -> None:
     server, client = await connect()
@@ -117,13 +131,8 @@ async def test_an_answer_that_its_peer_does_not_take_yet_keeps_its_place() -> No
 
 @bounded
 async def test_an_interruption_while_an_answer_waits_for_its_peer_ends_the_receive_behind_it() -> None:
-    server, client = await connect(SMALL)
-    await ask(server, client)
     async with anyio.create_task_group() as tasks:
-        receiving = await start(tasks, client.receive)
-        client.interrupt()
-        await anyio.wait_all_tasks_blocked()
-        assert receiving.blocked
+        server, _, receiving = await interrupted(tasks)
         await start(tasks, server.receive)
         assert (await receiving.wait()).value == b""
         await until(lambda: knows_the_client(server))
@@ -133,12 +142,7 @@ async def test_an_interruption_while_an_answer_waits_for_its_peer_ends_the_recei
 @bounded
 async def test_an_abort_ends_the_receive_whose_answer_its_peer_never_takes() -> None:
     """What a connection does with a stream that an interruption alone does not end (connection/head_wait.py)."""
-    server, client = await connect(SMALL)
-    await ask(server, client)
     async with anyio.create_task_group() as tasks:
-        receiving = await start(tasks, client.receive)
-        client.interrupt()
-        await anyio.wait_all_tasks_blocked()
-        assert receiving.blocked
+        _, client, receiving = await interrupted(tasks)
         client.abort()
         assert isinstance((await receiving.wait()).error, ClosedResourceError)
