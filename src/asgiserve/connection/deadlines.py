@@ -53,6 +53,8 @@ class Reason(enum.IntEnum):
     """A sign of life after a ping."""
     CLOSE = 11
     """The peer's Close frame, and the end of its side."""
+    SPARE = 12
+    """A task for the guards that have none. No connection waits for that: see guard.py."""
 
 
 _NONE: Final = [math.inf] * len(Reason)
@@ -106,12 +108,17 @@ class Watched(Protocol):
 class Watcher:
     """The task behind every timeout of every connection of one server."""
 
-    def __init__(self, watched: Collection[Watched], clock: Callable[[], float]) -> None:
-        self._watched = watched
-        self._clock = clock
+    def __init__(self, connections: Collection[Watched], clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._connections = connections
+        self._others: list[Watched] = []
         self._woken = anyio.Event()
         self.wakes_at = math.inf
         """When the watcher looks next; infinity while it is parked. Arming anything earlier wakes it."""
+
+    def watch(self, one: Watched) -> None:
+        """Watch something beside the connections, until the end."""
+        self._others.append(one)
 
     def wake_at(self, when: float) -> None:
         """Look at `when` instead of later."""
@@ -124,13 +131,13 @@ class Watcher:
             with anyio.CancelScope(deadline=self.wakes_at):
                 await self._woken.wait()
             self._woken = anyio.Event()
-            now = self._clock()
+            now = self.clock()
             if now >= self.wakes_at:
                 self._expire(now)
                 self._look_again(now)
 
     def _expire(self, now: float) -> None:
-        for one in list(self._watched):
+        for one in self._watched():
             if one.deadlines.soonest() <= now:
                 for reason in one.deadlines.take_due(now):
                     try:
@@ -141,5 +148,8 @@ class Watcher:
 
     def _look_again(self, now: float) -> None:
         # Arming during _expire may have moved wakes_at already; the scan below sees those deadlines too.
-        soonest = min((one.deadlines.soonest() for one in self._watched), default=math.inf)
+        soonest = min((one.deadlines.soonest() for one in self._watched()), default=math.inf)
         self.wakes_at = max(soonest, now + TICK)
+
+    def _watched(self) -> list[Watched]:
+        return [*self._connections, *self._others]

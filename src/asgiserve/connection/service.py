@@ -16,7 +16,7 @@ from asgiserve.connection.access import access_lines
 from asgiserve.connection.dates import DefaultBlock, HttpDate
 from asgiserve.connection.deadlines import Watcher
 from asgiserve.connection.exchange import Exchange
-from asgiserve.connection.guard import guarded
+from asgiserve.connection.guard import Guards
 from asgiserve.connection.request_id import IdentifiedExchange
 from asgiserve.connection.running import way_of_running
 from asgiserve.connection.stacks import name_of, stack_of
@@ -134,8 +134,6 @@ class Service:
         """Requests whose heads have been read, handshakes of WebSockets included; what was refused is not counted."""
         self.in_flight = 0
         """Exchanges whose response is not complete, and WebSockets; counted where `limit_concurrency` is set."""
-        self.tasks = 0
-        """Connections, and applications that outlive theirs."""
         self.handshakes: set[anyio.CancelScope] = set()
         """TLS handshakes that are going on."""
         self.strangers_seen = False
@@ -149,12 +147,12 @@ class Service:
         self.slots = None if limits.connections is None else anyio.Semaphore(limits.connections)
         """How many more connections may be accepted."""
         self.watcher = Watcher(self.connections, self.clock)
-        self._group: TaskGroup
+        self._guards = Guards(self.watcher)
         self._driver_context: Context
 
     def open(self, group: TaskGroup, *, context: Context, driver_context: Context) -> None:
         """Serve in this group. `driver_context` is what drivers run in: an application's never is."""
-        self._group = group
+        self._guards.open(group)
         self.opened_at = self.clock()
         self.context = context
         self._driver_context = driver_context
@@ -167,11 +165,16 @@ class Service:
 
     def spawn(self, body: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Run `body(*args)` in a guarded task of the connections group, in a clean context."""
-        self.tasks += 1
-        self._driver_context.copy().run(self._group.start_soon, guarded, self._task_ended, body, *args)
+        self._driver_context.copy().run(self._guards.start_soon, body, *args)
 
-    def _task_ended(self) -> None:
-        self.tasks -= 1
+    @property
+    def tasks(self) -> int:
+        """Connections, and applications that outlive theirs."""
+        return self._guards.tasks
+
+    def accepted_all(self) -> None:
+        """No connection is to come any more."""
+        self._guards.close()
 
     def release(self, connection: Connection | None) -> None:
         """An accepted connection is gone, or never came to be."""

@@ -250,6 +250,7 @@ class _Tree:
                             self._overview.accepts(where or type(listener).__name__, loop)
                             accepting.start_soon(loop.run)
                         task_status.started(server)
+                service.accepted_all()
 
     def _serve_one(self, plain: bool, open_stream: Callable[[], Awaitable[Stream]]) -> None:
         self._service.spawn(serve_connection, self._service, open_stream, plain)
