@@ -3,6 +3,7 @@
 A signal means one thing before the event loop turns, another one while it does, and a third behind it. Were handlers
 put in place and taken away for that, there would be moments between them in which Python's own make a traceback of
 Ctrl+C, and the system's a crash of SIGTERM. So ours is put in place once, and what changes is one name: whom it tells.
+A process that the application forks gives them back before any signal reaches it.
 
 What a signal means is not said here, but by `signals.py` and by the supervisor, which take theirs here.
 """
