@@ -45,7 +45,18 @@ _OF_A_THREAD: Final = re.compile(r"^\s*Th\s+\d+\s+([\d,]+)", re.MULTILINE)
 
 _SERVERS: Final = ("asgiserve-asyncio", "asgiserve-uvloop", "asgiserve-trio", "uvicorn")
 """Those that are one process: others are not counted."""
-_DEFAULT: Final = ("bare", "browser", "access-log", "pipelined", "close", "tls", "post", "starlette", "sse-1000")
+_DEFAULT: Final = (
+    "bare",
+    "browser",
+    "access-log",
+    "pipelined",
+    "close",
+    "tls",
+    "post",
+    "starlette",
+    "fastapi",
+    "sse-1000",
+)
 _STREAMS: Final = 50
 """Server-sent events go to so many clients here: each is counted alone."""
 _WARM_UP: Final = 150
