@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[[], RawClient]
 
-__all__ = ["SITE", "Held", "assert_nothing_is_left", "held_at_rest", "settled"]
+__all__ = ["SITE", "Held", "assert_nothing_is_left", "assert_spare_guards_go", "held", "held_at_rest", "settled"]
 
 SITE: Final = "tests.live.leak_site:app"
 
@@ -34,6 +34,8 @@ class Held(NamedTuple):
     tasks: int
     descriptors: int
     memory: int
+    spare: int
+    """Guards that wait for the next connection: not among the tasks, and of no account while connections come."""
 
 
 def held(connect: Connect) -> Held:
@@ -68,7 +70,7 @@ def held_at_rest(connect: Connect) -> Held:
         # A second request on a connection gives it a transport, and uvloop's first one opens a descriptor that is kept.
         client.get("/count")
         client.get("/count", "Connection: close")
-    return min(held(connect) for _ in range(5))._replace(memory=sys.maxsize)
+    return min(held(connect) for _ in range(5))._replace(memory=sys.maxsize, spare=sys.maxsize)
 
 
 def settled(connect: Connect, most: Held) -> Held:
@@ -81,3 +83,11 @@ def settled(connect: Connect, most: Held) -> Held:
             return now
         first = first or now
         assert time.monotonic() < deadline, f"{first}, in the end {now}, and expected was {most}"
+
+
+def assert_spare_guards_go(connect: Connect) -> None:
+    """Once no connections come. Whoever asks needs one guard, so it is asked seldom."""
+    deadline = time.monotonic() + PATIENCE
+    while (spare := held(connect).spare) > 0:
+        assert time.monotonic() < deadline, f"{spare} guards still wait for a connection"
+        time.sleep(0.5)

@@ -16,7 +16,7 @@ import pytest
 from tests.live import endings
 from tests.live.backends import one_loop_per_library
 from tests.live.endings import TlsClient, read_to_the_end
-from tests.live.leaks import SITE, assert_nothing_is_left
+from tests.live.leaks import SITE, assert_nothing_is_left, assert_spare_guards_go, held, held_at_rest, settled
 from tests.live.raw import RawClient
 from tests.support.certificates import Authority
 
@@ -88,6 +88,17 @@ def test_nothing_is_left_of_connections_whose_application_has_failed(live_server
         live_server(SITE, fd=number, pass_fds=[number], log_level="critical", ready="lifespan: started")
         connect = partial(RawClient, bound.getsockname()[1])
         assert_nothing_is_left(connect, in_turn(endings.ERRORS, connect), many(10_000, 100))
+
+
+def test_nothing_is_left_of_guards_that_no_connection_needs(live_server: LiveServers) -> None:
+    connect = partial(RawClient, live_server(SITE).port)
+    before = held_at_rest(connect)
+    with ExitStack() as stack:
+        for client in [stack.enter_context(connect()) for _ in range(20)]:
+            assert client.get("/").status == 200
+        assert held(connect).tasks >= before.tasks + 2 * 20
+    assert_spare_guards_go(connect)
+    settled(connect, before)
 
 
 @one_loop_per_library

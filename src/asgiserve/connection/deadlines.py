@@ -2,7 +2,8 @@
 
 A timer per request would cost more than the request's parsing. Here arming a deadline is an assignment, and
 the watcher sleeps until the earliest one that it knows of. Deadlines mostly move away (every request moves the
-keep-alive deadline), so a wake-up that finds nothing due just looks for the next one.
+keep-alive deadline), so a wake-up that finds nothing due just looks for the next one. Guards that wait for a
+connection (guard.py) are watched in the same way.
 
 What happens when a deadline passes is the connection's business (`deadline_passed`); this file knows only when.
 """
@@ -30,7 +31,7 @@ class Reason(enum.IntEnum):
     """What a connection may be waiting for."""
 
     IDLE = 0
-    """The first byte of a request."""
+    """The first byte of a request; of the guards that are spare, the next task."""
     HEAD = 1
     """The rest of a request head."""
     BODY = 2
@@ -53,15 +54,13 @@ class Reason(enum.IntEnum):
     """A sign of life after a ping."""
     CLOSE = 11
     """The peer's Close frame, and the end of its side."""
-    SPARE = 12
-    """A task for the guards that have none. No connection waits for that: see guard.py."""
 
 
 _NONE: Final = [math.inf] * len(Reason)
 
 
 class Deadlines:
-    """The deadlines of one connection, by reason; infinity where none is armed."""
+    """The deadlines of one connection, or of what else is watched, by reason; infinity where none is armed."""
 
     __slots__ = ("_watcher", "_when")
 

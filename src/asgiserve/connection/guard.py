@@ -84,7 +84,7 @@ class Guards:
         if len(self._spare) >= self._most_spare:
             return False
         if not self._spare:
-            self.deadlines.arm(Reason.SPARE, self._clock() + _SPARE_SECONDS)
+            self.deadlines.arm(Reason.IDLE, self._clock() + _SPARE_SECONDS)
         self._spare.append(guard)
         return True
 
