@@ -115,16 +115,18 @@ class Response(ResponseMessages):
         self.fields = self.added_fields
         service = self.connection.service
         self.head_sent = True
-        await self.write(
-            error_response(
-                status,
-                service.default_fields,
-                service.date(),
-                head_only=self.head.method == "HEAD",
-                retry_after=1 if status == 503 else None,
-                fields=self.fields,
-            )
+        answer = error_response(
+            status,
+            service.default_fields,
+            service.date(),
+            head_only=self.head.method == "HEAD",
+            retry_after=1 if status == 503 else None,
+            fields=self.fields,
         )
+        if await self.connection.outlet.write(answer):
+            self.body_bytes = len(answer.partition(b"\r\n\r\n")[2])
+        else:
+            self._lost()
         self.complete()
 
     @property

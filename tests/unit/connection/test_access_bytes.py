@@ -64,6 +64,35 @@ async def test_the_line_of_a_status_without_body_says_0_bytes(caplog: pytest.Log
     assert told(caplog) == [("GET", 304, 0)]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_body_of_an_answer_in_the_applications_place_counts(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get().replace(b"GET", method.encode()))
+        answer = await client.response(method)
+    assert told(caplog) == [(method, 500, len(answer.body))]
+    assert bool(answer.body) == (method == "GET")
+
+
+async def test_an_answer_that_found_nobody_counts_0_bytes(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(2)
+        raise RuntimeError
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get())
+        await anyio.sleep(1)
+        client.stream.abort()
+        await anyio.sleep(2)
+    assert told(caplog) == [("GET", 500, 0)]
+
+
 # --- peers that leave in the middle -----------------------------------------------------------
 
 
