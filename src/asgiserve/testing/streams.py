@@ -169,7 +169,9 @@ class MemoryStream(Stream):
         self._peer._end_of_peer()
 
     async def aclose(self) -> None:
-        if self._receiving is not CLOSED:
+        if self._unread:
+            self.abort()  # so the kernel answers bytes that nobody has read
+        elif self._receiving is not CLOSED:
             self._close()
             self._peer._end_of_peer()
             # What is sent to a closed socket is answered with a reset.

@@ -102,6 +102,16 @@ async def test_sending_to_a_closed_end_fails_at_once() -> None:
 
 
 @bounded
+async def test_bytes_that_the_closed_end_has_not_read_are_answered_with_a_reset() -> None:
+    server, client = memory_stream_pair()
+    await client.send(b"x")
+    await server.aclose()
+    with pytest.raises(BrokenResourceError) as caught:
+        await client.receive()
+    assert isinstance(caught.value.__cause__, ConnectionResetError)
+
+
+@bounded
 async def test_a_reader_that_takes_its_time_gets_every_byte() -> None:
     server, client = memory_stream_pair(3)
     async with anyio.create_task_group() as tasks:

@@ -84,9 +84,9 @@ async def test_close_notify_from_the_peer_is_the_end_of_the_stream(contexts: Con
 
 @bounded
 async def test_end_without_close_notify_is_the_end_of_the_stream(contexts: Contexts) -> None:
-    ours, theirs, _ = await connect(contexts, standard_compatible=False)
+    ours, theirs, below = await connect(contexts, standard_compatible=False)
     await theirs.send(b"last")
-    await theirs.aclose()
+    await below.send_eof()
     assert await receive_to_end(ours) == b"last"
     with pytest.raises(EndOfStream):
         await ours.receive()
