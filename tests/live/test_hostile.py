@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import resource
 import ssl
+import threading
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
-from tests.live.applications import report
+from tests.live.applications import report, respond
 from tests.live.raw import RawClient, connected, request
+from tests.live.servers import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from asgiserve.types import Receive, Scope, Send
     from tests.live.conftest import LiveServers
 
 pytestmark = pytest.mark.live
@@ -48,6 +52,26 @@ def test_clients_that_found_no_descriptor_left_are_answered_when_there_are_some(
         server.stderr.wait_for("Cannot accept connections")
         for client in clients:
             assert client.answer().status == 200
+
+
+def test_a_request_behind_the_last_answered_one_does_not_take_the_answer_away(live_server: LiveServers) -> None:
+    data = bytes(1_000_000)
+    begun, may_answer = threading.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await may_answer.wait()
+        await respond(send, 200, data, (b"connection", b"close"))
+
+    server = live_server(app, lifespan="off")
+    with RawClient(server.port) as client:
+        client.send(request("/last"))
+        assert begun.wait(PATIENCE)
+        client.send(request("/behind"))
+        server.call(may_answer.set)
+        answer = client.answer()
+        assert answer.body == data
+        assert client.read_all() == b""
 
 
 def test_connections_that_are_reset_at_once_leave_no_trace(live_server: LiveServers) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
+from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, EndOfStream, WouldBlock
 
 if TYPE_CHECKING:
     from asgiserve.streams import Stream
 
-__all__ = ["close_after_drain", "close_now"]
+__all__ = ["close_after_drain", "close_at_last", "close_now", "drop_arrived"]
 
 _GOODBYE_SECONDS: Final = 1.0
 """How long TLS's close_notify may take to be sent."""
@@ -30,6 +30,32 @@ async def close_now(stream: Stream, *, secure: bool) -> None:
         except (BrokenResourceError, ClosedResourceError):
             pass
     await stream.aclose()
+
+
+def drop_arrived(stream: Stream) -> bool:
+    """Read and drop what has arrived by now, within bounds, without waiting; whether that was anything.
+
+    For whoever must close soon: see `close_after_drain` for what unread bytes do.
+    """
+    dropped = 0
+    try:
+        while dropped < _DRAIN_BYTES:
+            dropped += len(stream.receive_nowait())
+    except (WouldBlock, EndOfStream, BrokenResourceError, ClosedResourceError):
+        pass
+    except BusyResourceError:
+        pass  # a task of the application's waits for bytes, so there are none
+    return dropped > 0
+
+
+async def close_at_last(stream: Stream, *, cut: bool) -> None:
+    """For the end of the task that owns the stream, which may be cancelled: closes what is not closed yet, without
+    waiting. `cut`: something is missing on the wire, and only a reset shows it."""
+    if cut:
+        stream.abort()
+    else:
+        drop_arrived(stream)  # or a reset could take the answer away that has just been given
+        await stream.aclose()
 
 
 async def close_after_drain(stream: Stream) -> None:

@@ -21,7 +21,7 @@ from asgiserve import logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["TICK", "Deadlines", "Reason", "Watcher"]
+__all__ = ["OF_AN_EXCHANGE", "TICK", "Deadlines", "Reason", "Watcher"]
 
 TICK: Final = 0.25
 """Seconds: the watcher looks at all connections at most this often."""
@@ -56,6 +56,10 @@ class Reason(enum.IntEnum):
     """The peer's Close frame, and the end of its side."""
 
 
+OF_AN_EXCHANGE: Final = (Reason.BODY, Reason.REQUEST, Reason.FLUSH, Reason.POLL)
+"""What nobody waits for any more when an exchange is over. An idle deadline may stand from one wait for a head to the
+next (head_wait.py), and who writes, perhaps what was kept of earlier responses, goes on."""
+
 _NONE: Final = [math.inf] * len(Reason)
 
 
@@ -79,6 +83,12 @@ class Deadlines:
 
     def disarm_all(self) -> None:
         self._when = _NONE.copy()
+
+    def disarm_all_but_write(self) -> None:
+        """Who writes goes on, disarms that one, and might wait for ever without it."""
+        writing = self._when[Reason.WRITE]
+        self.disarm_all()
+        self._when[Reason.WRITE] = writing
 
     def soonest(self) -> float:
         return min(self._when)

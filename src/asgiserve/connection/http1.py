@@ -26,8 +26,8 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.backend import host_task, ki_protected
-from asgiserve.connection.closing import close_after_drain, close_now
-from asgiserve.connection.deadlines import Deadlines, Reason
+from asgiserve.connection.closing import close_after_drain, close_at_last, close_now, drop_arrived
+from asgiserve.connection.deadlines import OF_AN_EXCHANGE, Deadlines, Reason
 from asgiserve.connection.fairness import BURST
 from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
 from asgiserve.connection.inlet import Inlet
@@ -129,8 +129,8 @@ class Http1Connection:
                     # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
                     from asgiserve.connection.websocket_running import serve_websocket
 
-                    self._leader = None  # the stream is the WebSocket's from here on
                     await self._write_kept()
+                    self._leader = None  # the stream is the WebSocket's from here on
                     await serve_websocket(self, head, host)
                     return
                 unsettled = self.exchange = service.exchange(self, head)
@@ -150,10 +150,8 @@ class Http1Connection:
                 if self.outlet.kept:
                     self.outlet.send_kept()
                 try:
-                    if self.outlet.broken or not (self.exchange is None or self.exchange.completed):
-                        self.stream.abort()
-                    else:
-                        await self.stream.aclose()  # a reset could take the answer away that has just been given
+                    complete = self.exchange is None or self.exchange.completed
+                    await close_at_last(self.stream, cut=self.outlet.broken or not complete)
                 finally:
                     self.exchange = None  # it refers to us: all this would wait for the garbage collector
                     service.release(self)
@@ -223,7 +221,7 @@ class Http1Connection:
     async def _refuse(self, error: RemoteProtocolError) -> None:
         """Answer a head that breaks a rule. Nothing more is read from this connection."""
         self._wait.end()
-        self.deadlines.disarm_all()
+        self.deadlines.disarm_all_but_write()
         self.log_refusal(error)
         service = self.service
         with anyio.move_on_after(_REFUSAL_SECONDS):
@@ -254,7 +252,8 @@ class Http1Connection:
     async def _settle(self, exchange: Exchange) -> bool:
         """Finish what the application left; whether the connection may go on with another request."""
         await exchange.let_go()
-        self.deadlines.disarm_all()
+        for reason in OF_AN_EXCHANGE:
+            self.deadlines.disarm(reason)
         if not exchange.completed and not await answer_for(exchange):
             self._close = _RESET if exchange.cut_needs_reset else _AT_ONCE
         if not (exchange.completed and exchange.may_go_on) or self.outlet.broken:
@@ -269,10 +268,12 @@ class Http1Connection:
     async def _end(self) -> None:
         """Close, in the way that was found to fit."""
         self._wait.end()
-        self.deadlines.disarm_all()
+        self.deadlines.disarm_all_but_write()
         await self._write_kept()
-        if self.outlet.broken:
+        if self.outlet.broken or self.outlet.writing:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
+        if self._close is _AT_ONCE and drop_arrived(self.stream):
+            self._close = _DRAIN  # a request that came behind the last answered one
         if self._close is _DRAIN:
             await close_after_drain(self.stream)
         elif self._close is _AT_ONCE:

@@ -75,6 +75,11 @@ class Outlet:
         self._turn.taken = True
         return PART
 
+    @property
+    def writing(self) -> bool:
+        """Somebody waits for the peer to take something."""
+        return self._turn.taken
+
     def keep(self, response: bytes) -> bool:
         """Keep a whole response for the next one to take along, which is sure to come. False: write it instead."""
         if self._turn.taken or self.broken or len(self.kept) + len(response) > _KEPT_BYTES:

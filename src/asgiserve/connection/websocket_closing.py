@@ -11,7 +11,7 @@ from anyio import BrokenResourceError, ClosedResourceError, EndOfStream
 from anyio.lowlevel import checkpoint
 
 from asgiserve.backend import ki_protected
-from asgiserve.connection.closing import close_after_drain
+from asgiserve.connection.closing import close_after_drain, close_at_last
 from asgiserve.errors import WebSocketError
 from asgiserve.events import NEED_DATA
 from asgiserve.protocols.websocket import Close
@@ -41,10 +41,7 @@ async def finish(socket: WebSocket) -> None:
             await close_after_drain(stream)
     finally:
         socket.deadlines.disarm_all()
-        if outlet.broken:
-            stream.abort()
-        else:
-            await stream.aclose()  # cancelled, perhaps: what was written still arrives
+        await close_at_last(stream, cut=outlet.broken)
         socket.service.release(socket)
         socket.finished = True
         if socket.returned:

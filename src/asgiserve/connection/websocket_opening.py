@@ -35,7 +35,7 @@ _JOINED: Final = 65_536
 class Opening:
     """The answer to one handshake."""
 
-    __slots__ = ("_client_name", "_handshake", "_head", "_held", "_id_field", "_service", "_writer")
+    __slots__ = ("_client_name", "_handshake", "_head", "_held", "_id_field", "_service", "_status", "_writer")
 
     def __init__(self, service: Service, head: RequestHead, handshake: Handshake, client_name: str) -> None:
         self._service = service
@@ -85,7 +85,7 @@ class Opening:
         head = replace(head, headers=with_id(head.headers, self._id_field))
         self._writer = ResponseWriter(self._head, head, service.default_fields, service.date())
         self._held = True
-        self._log(str(head.status))
+        self._status = head.status
 
     def denial_body(self, chunk: BodyChunk) -> tuple[bytes, ...]:
         """What to send for this part of the body. Raises LocalProtocolError if it does not fit its length."""
@@ -93,9 +93,10 @@ class Opening:
         assert writer is not None
         head = writer.head(close=True) if self._held else b""
         buffers = writer.body(chunk.data, chunk.more)
-        self._held = False  # only now: had the body not fitted its length, nothing would be on the wire
-        if not head:
+        if not self._held:
             return buffers
+        self._held = False  # only now: had the body not fitted its length, nothing would be on the wire
+        self._log(str(self._status))
         return (head + buffers[0], *buffers[1:]) if buffers and len(buffers[0]) <= _JOINED else (head, *buffers)
 
     @property

@@ -14,7 +14,7 @@ import anyio
 from asgiserve import logs
 from asgiserve.asgi.websocket import websocket_scope
 from asgiserve.connection.calling import TaskClosed, call_app
-from asgiserve.connection.closing import close_after_drain
+from asgiserve.connection.closing import close_after_drain, close_at_last
 from asgiserve.connection.parting import carries_code, says_only
 from asgiserve.connection.websocket import WebSocket
 from asgiserve.connection.websocket_closing import finish
@@ -39,7 +39,7 @@ _REFUSAL_SECONDS: Final = 2.0
 async def serve_websocket(connection: Http1Connection, head: RequestHead, host: HostTask) -> None:
     """Serve what asks to be a WebSocket, to its end. The stream and its place among the connections are ours now."""
     service = connection.service
-    connection.deadlines.disarm_all()
+    connection.deadlines.disarm_all_but_write()
     service.connections.discard(connection)
     if service.trace:
         logs.log_trace(connection.origin.client_name, "Upgrading to WebSocket")
@@ -71,7 +71,7 @@ async def _refuse(connection: Http1Connection, answer: bytes) -> None:
         if not connection.outlet.broken:
             await close_after_drain(connection.stream)
     finally:
-        connection.stream.abort()
+        await close_at_last(connection.stream, cut=connection.outlet.broken)
         connection.service.release(connection)
 
 

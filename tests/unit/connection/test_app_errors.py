@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from tests.unit.connection.applications import body, errors_in, get, post, reply, serving_http, start
+from tests.unit.connection.applications import (
+    body,
+    errors_in,
+    get,
+    post,
+    read_for_ever,
+    reply,
+    serving_http,
+    start,
+)
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -177,6 +186,21 @@ async def test_returning_with_half_a_response_cuts_it(caplog: pytest.LogCaptureF
         with anyio.fail_after(1):
             assert (await client.read_all()).endswith(b"4\r\nhalf\r\n")
     assert errors_in(caplog) == ["ASGI application returned without completing its response (GET /half)"]
+
+
+async def test_an_error_while_the_head_waits_for_the_peer_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, length=5, headers=[(b"x", b"y" * 3000)])
+        await anyio.sleep(1)  # the head leaves without the body
+        raise ValueError("mine")
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=2000)
+        await client.send(post(b"half", length=8))
+        await anyio.sleep(2)
+        with pytest.raises(anyio.BrokenResourceError):
+            await read_for_ever(client)
+    assert errors_in(caplog) == ["Exception in ASGI application (POST /)"]
 
 
 async def test_a_failed_upload_is_answered_and_drained() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from tests.support.websocket import handshake
 from tests.unit.connection.applications import (
     GET,
     body,
@@ -18,6 +19,7 @@ from tests.unit.connection.applications import (
     path,
     post,
     read_body,
+    read_for_ever,
     reply,
     serving_http,
     start,
@@ -316,6 +318,35 @@ async def test_an_application_may_ask_for_the_close() -> None:
         response = await client.get()
         assert (response.body, response.headers["connection"]) == (b"bye", "close")
         assert await client.is_closed()
+
+
+async def test_a_request_behind_the_last_answered_one_does_not_take_the_answer_away() -> None:
+    data = b"x" * 10_000
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(1)
+        await reply(send, data, headers=[(b"connection", b"close")])
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get("/last"))
+        await anyio.sleep(0.5)
+        await client.send(get("/behind"))
+        assert (await client.response()).body == data
+        assert await client.is_closed()
+
+
+async def test_a_connection_whose_handshake_waits_for_a_response_to_be_read_ends_with_the_server() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, bytes(1500))
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=2000)
+        await client.send(get("/1") + get("/2") + handshake())
+        await anyio.sleep(0.5)
+    with pytest.raises(anyio.BrokenResourceError):
+        await read_for_ever(client)
+    assert "0 connections" in served.server.overview()
 
 
 async def test_nothing_of_an_exchange_is_alive_while_its_connection_idles() -> None:

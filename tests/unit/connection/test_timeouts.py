@@ -9,6 +9,7 @@ import pytest
 
 from asgiserve.connection.head_wait import HeadWait
 from asgiserve.testing import Faults, MemoryStream
+from tests.support.websocket import handshake
 from tests.unit.connection.applications import (
     access_lines,
     body,
@@ -58,6 +59,28 @@ async def test_an_idle_connection_is_closed_silently_at_the_keep_alive_timeout()
         for _ in range(3):
             await anyio.sleep(15)
             await client.get()
+        assert await seconds_until_closed(client) == within_a_tick(20)
+
+
+async def test_an_idle_connection_is_closed_although_its_last_body_was_not_read() -> None:
+    async with serving_http(path, timeout_keep_alive=20) as served:
+        client = served.connect()
+        for _ in range(2):
+            await client.send(post(b"never asked for"))
+            assert (await client.response()).status == 200
+        assert await seconds_until_closed(client) == within_a_tick(20)
+
+
+async def test_an_idle_connection_is_closed_although_its_last_response_was_listened_to() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(receive)
+            group.start_soon(receive)
+            await reply(send, b"listened to")
+
+    async with serving_http(app, timeout_keep_alive=20) as served:
+        client = served.connect()
+        assert (await client.get()).body == b"listened to"
         assert await seconds_until_closed(client) == within_a_tick(20)
 
 
@@ -319,6 +342,26 @@ async def test_a_slow_reader_of_small_parts_is_not_cut() -> None:
             await anyio.sleep(20)
             wire += await client.stream.receive(1000)
         assert wire.count(b"x") == 20_000
+
+
+@pytest.mark.parametrize("then", ["fails", "is a handshake"])
+async def test_a_peer_that_never_reads_is_cut_whatever_comes_behind_the_response_in_its_way(then: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await anyio.sleep_forever()
+        if scope["path"] == "/fails":
+            await anyio.sleep(0.1)  # what was kept leaves now, and its rest waits for the peer
+            raise ValueError("mine")
+        await reply(send, bytes(1500))
+
+    last = get("/fails") if then == "fails" else handshake()
+    async with serving_http(app, timeout_write=5, ws_ping_interval=None) as served:
+        client = served.connect(capacity=2000)
+        await client.send(get("/1") + get("/2") + last)
+        await anyio.sleep(5.5)
+        with pytest.raises(anyio.BrokenResourceError):
+            await read_for_ever(client)
 
 
 # --- the whole request ---

@@ -95,6 +95,8 @@ async def test_a_denial_may_take_its_time() -> None:
 
 
 async def test_a_denial_that_fails_before_its_body_is_a_clean_500(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.http.response.start", "status": 401, "headers": [(b"content-length", b"5")]})
@@ -106,6 +108,8 @@ async def test_a_denial_that_fails_before_its_body_is_a_clean_500(caplog: pytest
         assert (await served.connect().refused("/")).status == 500
         assert (await served.connect().refused("/length")).status == 500
     assert len(errors_in(caplog)) == 2
+    lines = [line for line in caplog.messages if "WebSocket /" in line and "Exception" not in line]
+    assert [line[-3:] for line in lines] == ["500", "500"], "what the peer got, and once"
 
 
 async def test_a_denial_that_is_not_completed_is_cut(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,6 +55,18 @@ async def test_an_answer_in_the_place_of_a_cancelled_app_is_followed_by_an_order
         assert await client.read_all() == b""
 
 
+async def test_nor_does_an_upload_in_its_middle_take_it_away() -> None:
+    async with running(slow := Slow(3600)) as run:
+        client = run.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + bytes(1000))
+        await slow.begun.wait()
+        await client.send(bytes(60_000))
+        run.server.abort()
+        await run.end()
+        assert (await client.response()).status == 503
+        assert await client.read_all() == b""
+
+
 async def test_an_idle_connection_is_not_reset_by_an_abort() -> None:
     async with running(hello) as run:
         client = run.connect()
