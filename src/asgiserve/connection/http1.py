@@ -58,10 +58,11 @@ class Close(enum.Enum):
     AT_ONCE = "both sides know that nothing more comes"
     DRAIN = "the peer may still be sending: let it read our answer first"
     RESET = "the response is incomplete, and only a reset shows it"
+    DONE = "it has ended"
 
 
 # Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
-_AT_ONCE, _DRAIN, _RESET = Close.AT_ONCE, Close.DRAIN, Close.RESET
+_AT_ONCE, _DRAIN, _RESET, _DONE = Close.AT_ONCE, Close.DRAIN, Close.RESET, Close.DONE
 
 _REFUSAL_SECONDS: Final = 2.0
 """How long the answer to a bad head may take: no deadline of an exchange watches over it."""
@@ -150,8 +151,9 @@ class Http1Connection:
                 if self.outlet.kept:
                     self.outlet.send_kept()
                 try:
-                    complete = self.exchange is None or self.exchange.completed
-                    await close_at_last(self.stream, cut=self.outlet.broken or not complete)
+                    if self._close is not _DONE:
+                        complete = self.exchange is None or self.exchange.completed
+                        await close_at_last(self.stream, cut=self.outlet.broken or not complete)
                 finally:
                     self.exchange = None  # it refers to us: all this would wait for the garbage collector
                     service.release(self)
@@ -272,12 +274,19 @@ class Http1Connection:
         await self._write_kept()
         if self.outlet.broken or self.outlet.writing:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
-        if self._close is _AT_ONCE and drop_arrived(self.stream):
-            self._close = _DRAIN  # a request that came behind the last answered one
+        if self._close is _AT_ONCE and not self._peer_agrees() and drop_arrived(self.stream):
+            self._close = _DRAIN  # a request has come behind the last answered one
         if self._close is _DRAIN:
             await close_after_drain(self.stream)
         elif self._close is _AT_ONCE:
             await close_now(self.stream, secure=self.origin.peer.scheme == "https")
+        else:
+            return
+        self._close = _DONE
+
+    def _peer_agrees(self) -> bool:
+        """Whether the last request has said that it is the last (RFC 9112 9.6): nothing can have come behind it."""
+        return self.exchange is not None and not self.exchange.head.keep_alive
 
     # --- what others tell the connection; none of it awaits anything ---
 
