@@ -38,7 +38,7 @@ def log_access(exchange: Exchange) -> None:
         return
     status = exchange.status
     if exchange.over is not None and (connection.outlet.broken or not exchange.completed):
-        status = _STATUS_OF_LOSS.get(exchange.over, status)
+        status = _STATUS_OF_LOSS.get(exchange.over, status or 500)  # 0 would say that there was no request
     target = head.raw_path + b"?" + head.query if head.query else head.raw_path
     record = logs.AccessRecord(
         exchange.origin.client_name,

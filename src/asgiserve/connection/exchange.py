@@ -19,6 +19,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from asgiserve.asgi.http import COMPLETE
 from asgiserve.connection.access import log_access
 from asgiserve.connection.deadlines import Reason
+from asgiserve.connection.fairness import BURST
 from asgiserve.connection.origin import origin_of_request
 from asgiserve.connection.over import Over
 from asgiserve.connection.response import Response
@@ -120,6 +121,8 @@ class Exchange(Response):
         connection.streak = 0  # others have their turn now
         if connection.outlet.kept:
             connection.outlet.send_kept()
+            if connection.outlet.broken:
+                self.end(Over.PEER_LEFT)
         if self.completed:
             if not self.lingers:
                 self.lingers = True
@@ -171,6 +174,11 @@ class Exchange(Response):
                 await checkpoint_if_cancelled()
             turn.taken = True
         try:
+            # Fairness: an upload that is there sooner than it is read lets others run. Before anything of it is taken.
+            connection.streak += 1
+            if connection.streak >= BURST:
+                connection.streak = 0
+                await checkpoint()
             if self.head.expects_continue and not self._continued:
                 self._continued = True
                 if not self.head_sent:

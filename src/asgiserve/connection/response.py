@@ -189,7 +189,7 @@ class Response(ResponseMessages):
     async def write_path(self, path: str) -> None:
         try:
             fd = os.open(path, _READING)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path with a null byte, or one that cannot be encoded
             self.state = BODY  # nothing has happened: the application may send something else
             raise
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from tests.unit.connection.applications import access_lines, body, get, reply, serving_http, start
+from tests.unit.connection.applications import access_lines, body, errors_in, get, reply, serving_http, start
 
 if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication, Receive, Scope, Send
@@ -151,6 +151,41 @@ async def test_a_peer_that_was_lost_before_its_response_got_0_bytes(caplog: pyte
         client.stream.abort()
         await anyio.sleep(2)
     assert told(caplog) == [("GET", 499, 0)]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_peer_that_is_found_lost_by_responses_that_were_kept_has_left(
+    fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/kept":
+            client.stream.abort()
+            await counted(scope, receive, send)
+            return
+        await anyio.sleep(1)  # what is kept leaves, and finds nobody
+        if fails:
+            raise ValueError("mine")
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get("/kept") + get("/last"))
+        await anyio.sleep(2)
+    assert told(caplog)[-1] == ("GET", 499, 0)
+    assert len(errors_in(caplog)) == fails
+
+
+async def test_a_write_that_the_application_cancels_and_then_fails_is_told_as_500(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with anyio.move_on_after(1):
+            await send({"type": "http.response.early_hint", "links": [b"x" * PIECE]})
+        raise ValueError("mine")
+
+    async with serving_http(app) as served:
+        await served.connect(capacity=1000).send(get())
+        await anyio.sleep(2)
+    assert told(caplog) == [("GET", 500, 0)]
 
 
 async def test_a_response_that_is_cut_at_its_timeout_counts_what_was_written(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,12 +8,15 @@ import anyio
 import pytest
 
 from tests.unit.connection.applications import (
+    Turns,
     body,
     chunked,
+    counting,
     echo,
     get,
     path,
     post,
+    read_body,
     reply,
     send_for_ever,
     serving_http,
@@ -21,6 +24,8 @@ from tests.unit.connection.applications import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgiserve.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +59,23 @@ async def test_a_body_of_any_size_reaches_an_application_that_reads(make: object
             group.start_soon(client.send, make(data))  # type: ignore[operator]
             response = await client.response()
     assert response.body == data
+
+
+@pytest.mark.parametrize("make", [post, chunked])
+async def test_reading_a_body_that_is_there_lets_others_run(make: Callable[[bytes], bytes]) -> None:
+    turns = Turns()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep(1)
+        async with counting(turns):
+            await read_body(receive)
+        await reply(send)
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=4 << 20)
+        await client.send(make(bytes(3 << 20)))
+        assert (await client.response()).status == 200
+    assert turns.count >= 3
 
 
 async def test_100_continue_is_sent_when_the_application_asks_for_the_body() -> None:

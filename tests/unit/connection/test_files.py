@@ -130,12 +130,15 @@ async def test_a_file_ends_the_response_behind_which_trailers_follow(file: Path,
 
 
 @pytest.mark.parametrize("content", [LARGE])
-async def test_a_missing_file_is_the_applications_to_answer(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "error"), [("missing", FileNotFoundError), ("null\0byte", ValueError), ("half \ud800", ValueError)]
+)
+async def test_a_missing_file_is_the_applications_to_answer(file: Path, name: str, error: type[Exception]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send, length=4)
         try:
-            await send_path(send, file.with_name("missing"))
-        except FileNotFoundError:
+            await send_path(send, file.with_name(name))
+        except error:
             await body(send, b"none")
 
     async with serving_http(app) as served:

@@ -113,6 +113,19 @@ def test_chunks_that_have_come_are_one_event(engine: str) -> None:
     assert codec.next_head() == PLAIN
 
 
+def test_a_flood_of_small_chunks_that_h11_reads_is_handed_out_in_parts() -> None:
+    codec = Http1Codec(Limits(), engine="h11")
+    codec.receive_data(request(b"Transfer-Encoding: chunked", line=b"POST / HTTP/1.1", body=b"1\r\na\r\n" * 10_000))
+    codec.next_head()
+    sizes = []
+    while (event := codec.next_body()) is not NEED_DATA:
+        assert isinstance(event, BodyChunk)
+        sizes.append(len(event.data))
+    assert sum(sizes) == 10_000
+    assert min(sizes) > 0
+    assert max(sizes) < 500
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_came_before_a_bad_chunk_is_handed_out_before_the_refusal(engine: str) -> None:
     codec = Http1Codec(Limits(), engine=engine)

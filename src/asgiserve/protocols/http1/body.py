@@ -3,7 +3,7 @@ look at them too."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA, BodyChunk
@@ -19,6 +19,11 @@ __all__ = ["ChunkedBody", "CountedBody"]
 
 # Names of this module: until py3.12, reading a member of an Enum class costs ten times as much.
 _DATA, _LAST = Piece.DATA, Piece.LAST
+
+
+_PIECES: Final = 256
+"""So many pieces that have to be looked at are read in a row: h11 takes a millisecond or two for them, in which nobody
+else runs, and one read of tiny chunks may bring a hundred times as many."""
 
 
 class CountedBody:
@@ -55,8 +60,10 @@ class ChunkedBody:
         if self._error is not None:
             raise RemoteProtocolError(self._error[0], status=self._error[1])
         data: list[bytes] = []
+        pieces = 0
         try:
-            while True:
+            while pieces < _PIECES or not data:
+                pieces += 1
                 data += self.whole_chunks(buffer)
                 piece = self._lexer.next_piece(buffer)
                 if piece is None:
