@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
@@ -42,7 +43,7 @@ class Lifespan:
         self._scope = anyio.CancelScope()
         self._engaged = False
         """The application has called receive() or send(): it knows what a lifespan is."""
-        self._startup_given = False
+        self._startup_given = self._shutdown_given = False
         self._shutdown_asked = anyio.Event()
         self._limit = math.inf
         self.state: dict[str, Any] = {}
@@ -111,6 +112,10 @@ class Lifespan:
                     raise
                 # All tasks of the loop are cancelled, once: the stopping task as well, which asks us next.
                 await host_task().absorb_cancellation()
+        # A loop that calls receive() until something else comes must not hold the event loop for ever.
+        if self._shutdown_given:
+            await checkpoint()
+        self._shutdown_given = True
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:

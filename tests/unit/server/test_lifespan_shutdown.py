@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from asgiserve.config import Settings
 from asgiserve.errors import ShutdownError
+from asgiserve.server import serve_with
+from asgiserve.testing import MemoryListener
 from tests.support.serving import PATIENCE
 from tests.unit.server.apps import Journal, Slow, hello
 from tests.unit.server.running import running
@@ -127,6 +132,55 @@ async def test_a_shutdown_ends_at_its_limit(limit: float, cancelled: bool) -> No
     if not cancelled:
         assert type(run.error) is ShutdownError
         assert f"longer than {limit} s" in str(run.error)
+
+
+@pytest.mark.parametrize("completes", [True, False])
+async def test_one_that_goes_on_asking_lets_others_run_and_is_cancelled_at_the_limit(
+    completes: bool,
+) -> None:
+    class App(Journal):
+        rounds = 0
+
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            if completes:
+                await send({"type": "lifespan.shutdown.complete"})
+            while self.rounds < 1000:
+                assert (await receive())["type"] == "lifespan.shutdown"
+                self.rounds += 1
+
+    app = App()
+    async with running(app, timeout_lifespan_shutdown=0) as run:
+        run.server.stop()
+        await run.end()
+    assert app.rounds < 10
+    assert type(run.error) is (NoneType if completes else ShutdownError)
+
+
+async def test_a_cancelled_startup_that_goes_on_asking_lets_others_run() -> None:
+    """It is given the shutdown although it has not completed, and again for as long as it asks."""
+    rounds = 0
+    asks = anyio.Event()
+
+    class App(Journal):
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            nonlocal rounds
+            await receive()
+            with anyio.CancelScope(shield=True):
+                asks.set()
+                assert (await receive())["type"] == "lifespan.shutdown"
+                with anyio.move_on_after(0):
+                    while rounds < 1000:
+                        rounds += 1
+                        assert (await receive())["type"] == "lifespan.shutdown"
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(serve_with, App(), Settings(), listeners=[MemoryListener()]))
+        await asks.wait()
+        group.cancel_scope.cancel()
+    assert rounds < 10
 
 
 async def test_a_shutdown_that_swallows_its_end_is_still_reported() -> None:
