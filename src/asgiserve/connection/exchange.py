@@ -169,8 +169,7 @@ class Exchange(Response):
             if cancelled:
                 # That the peer has left may be told: it takes nothing of the body.
                 if connection.stream.peer_closed():
-                    self._disconnects += 1
-                    return {"type": "http.disconnect"}
+                    return await self._disconnected()
                 await checkpoint_if_cancelled()
             turn.taken = True
         try:

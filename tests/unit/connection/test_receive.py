@@ -125,6 +125,27 @@ async def test_a_loop_over_repeated_disconnects_lets_other_tasks_run() -> None:
     assert rounds < 10
 
 
+async def test_a_loop_over_disconnects_behind_an_unread_body_ends_when_it_is_cancelled() -> None:
+    rounds = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal rounds
+        await anyio.sleep(1)
+        with anyio.CancelScope() as cancelled:
+            cancelled.cancel()
+            while rounds < 1000:
+                rounds += 1
+                assert await receive() == DISCONNECT
+        await reply(send)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(post(b"body")[:-1])
+        await client.stream.send_eof()
+        assert (await client.response()).status == 200
+    assert rounds < 10
+
+
 # --- several at once ---
 
 
