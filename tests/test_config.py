@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import ssl
 from dataclasses import FrozenInstanceError, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asgiserve import setting_values as values
 from asgiserve.backend import run_options
 from asgiserve.config import LAUNCH_NAMES, OPTIONS, PROCESS_NAMES, Launch, Processes, Settings, Timeouts, split_launch
 from asgiserve.errors import ConfigError
@@ -63,6 +65,8 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("timeout_head", "nan"),
         ("timeout_head", True),
         ("timeout_head", "soon"),
+        pytest.param("timeout_head", 10**309, id="no float"),
+        pytest.param("timeout_head", -(10**309), id="no negative float"),
         ("limit_request_line", 0),
         ("limit_request_line", "none"),
         ("limit_request_body", 1.5),
@@ -70,6 +74,10 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("header", "no colon"),
         ("header", [(b"a", b"b")]),
         ("header", [()]),
+        ("header", [("X-A", "b", "c")]),
+        ("header", [("X-A", 1)]),
+        ("header", [{"X-Frame-Options": "DENY"}]),
+        ("header", {"X-Frame-Options": "DENY"}),
         ("access_log", "yes"),
         ("access_log_format", 1),
         ("access_log_exclude", "health"),
@@ -89,6 +97,8 @@ def test_a_value_is_converted_once(name: str, given: Any, kept: Any) -> None:
         ("ssl_sni", "=cert.pem"),
         ("ssl_sni", "two.test=cert.pem,"),
         ("ssl_sni", [("two.test",)]),
+        ("ssl_sni", [("two.test", "c", "k", "more")]),
+        ("ssl_sni", [{"two.test": 1, "cert.pem": 2}]),
         ("ssl_sni", [("x" * 64 + "é", "cert.pem")]),
     ],
 )
@@ -99,6 +109,52 @@ def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_val
     text = str(caught.value)
     assert text.startswith(f"{name}: expected ")
     assert text.endswith(f", but got {value!r}")
+
+
+_TEXTS = {
+    values.host,
+    values.logging_config,
+    values.name_or_number,
+    values.optional_path,
+    values.optional_text,
+    values.path_patterns,
+    values.root_path,
+    values.secret,
+    values.text,
+    values.texts,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "takers"),
+    [
+        (-7, set()),
+        (0.5, {values.seconds, values.finite_seconds}),
+        (True, {values.flag, values.optional_flag}),
+        (date(2026, 1, 1), set()),
+        ("/", _TEXTS),
+        (["/"], {values.path_patterns, values.texts}),
+        ([7], set()),
+        ([True], set()),
+        ([[]], set()),
+        ([["/"]], set()),
+        ([[7, "/"]], set()),
+        ([["a", 7]], set()),
+        ([{}], set()),
+        ([{"a": "b"}], set()),
+        ({"a": "b"}, {values.logging_config}),
+    ],
+)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_value_of_another_kind_is_refused_by_every_setting(name: str, value: Any, takers: set[Any]) -> None:
+    """The kinds are those of TOML, whose values come here as they are."""
+    convert = OPTIONS[name].convert
+    if convert in takers:
+        convert(value)
+        return
+    with pytest.raises(ConfigError, match=f"^{name}: expected ") as caught:
+        setting(name, value)
+    assert repr(value) in str(caught.value) or name == "ssl_keyfile_password"
 
 
 @pytest.mark.parametrize(

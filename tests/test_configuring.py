@@ -76,14 +76,29 @@ def test_a_variable_that_makes_no_sense_is_named(run: Run, monkeypatch: pytest.M
     assert "ASGISERVE_PORT: expected a port from 0 to 65535 (0: any free one), but got 'http'" in err
 
 
-def test_a_value_in_a_file_that_makes_no_sense_is_named(run: Run, write: Any) -> None:
-    code, _, err = run("--config", write("asgiserve.toml", "timeout_keep_alive = 'soon'"), "applications:app")
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "timeout_keep_alive = 'soon'",
+            "timeout_keep_alive: expected a duration in seconds, 0 or more, or none for no limit, but got 'soon'",
+        ),
+        (
+            "header = [{ X-Frame-Options = 'DENY' }]",
+            'header: expected fields of the form "Name: value", or pairs of name and value, but got'
+            " [{'X-Frame-Options': 'DENY'}]",
+        ),
+        (
+            "header = [[1, 'x']]",
+            "header: expected fields of the form \"Name: value\", or pairs of name and value, but got [[1, 'x']]",
+        ),
+    ],
+)
+def test_a_value_in_a_file_that_makes_no_sense_is_named(run: Run, write: Any, text: str, sentence: str) -> None:
+    code, _, err = run("--config", write("asgiserve.toml", text), "applications:app")
 
     assert code == 2
-    assert (
-        "asgiserve.toml: timeout_keep_alive: expected a duration in seconds, 0 or more, or none for no limit,"
-        " but got 'soon'" in err
-    )
+    assert f"asgiserve.toml: {sentence}" in err
 
 
 def test_a_combination_that_makes_no_sense_is_told_with_the_place(run: Run, write: Any) -> None:

@@ -41,7 +41,7 @@ class Group:
             convert = one.metadata["convert"]
             try:
                 converted = convert(value)
-            except (TypeError, ValueError, IndexError):
+            except (TypeError, ValueError):
                 expected = convert.__doc__.rstrip(".")
                 expected = expected[0].lower() + expected[1:]
                 shown = repr(value) if one.repr else "something else"

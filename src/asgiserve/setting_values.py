@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from asgiserve.trusted import Trusted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "FORMS",
@@ -57,7 +55,7 @@ def seconds(value: Any) -> float:
     """A duration in seconds, 0 or more, or none for no limit."""
     if value is None or (isinstance(value, str) and value.strip().lower() == "none"):
         return math.inf
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, int) and not 0 <= value <= sys.float_info.max):
         raise ValueError
     duration = float(value)
     if math.isnan(duration) or duration < 0:
@@ -192,7 +190,7 @@ def texts(value: Any) -> tuple[str, ...]:
     """One text or several."""
     if value is None:
         return ()
-    several = (value,) if isinstance(value, str) else tuple(value)
+    several = _several(value)
     for one in several:
         if not isinstance(one, str):
             raise TypeError
@@ -225,24 +223,25 @@ def root_path(value: Any) -> str:
 def header_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     """Fields of the form "Name: value", or pairs of name and value."""
     pairs: list[tuple[str, str]] = []
-    for one in (value,) if isinstance(value, str) else value:
-        name, separator, text = one.partition(":") if isinstance(one, str) else (one[0], ":", one[1])
-        if not separator or not name.strip() or not isinstance(text, str):
+    for one in _several(value):
+        name, content = one.split(":", 1) if isinstance(one, str) else _several(one)
+        if not text(name).strip():
             raise ValueError
-        pairs.append((name.strip(), text.strip()))
+        pairs.append((name.strip(), text(content).strip()))
     return tuple(pairs)
 
 
 def sni_certificates(value: Any) -> tuple[tuple[str, str, str | None], ...]:
     """Certificates of the form "HOST=CERTFILE" or "HOST=CERTFILE,KEYFILE", or tuples of these, each host once."""
     certificates: list[tuple[str, str, str | None]] = []
-    for one in (value,) if isinstance(value, str) else value:
+    for one in _several(value):
         if isinstance(one, str):
             name, _, files = one.partition("=")
             # Not ":", which is a part of Windows' paths.
             certfile, comma, keyfile = files.partition(",")
         else:
-            name, certfile, keyfile = (*one, None) if len(one) == 2 else one
+            parts = _several(one)
+            name, certfile, keyfile = (*parts, None) if len(parts) == 2 else parts
             comma = keyfile
         file, key = optional_path(certfile), optional_path(keyfile) if comma else None
         # TLS speaks of names in their ASCII form, without the root's dot (RFC 6066 3).
@@ -273,8 +272,15 @@ def forwarded_fields(value: Any) -> str:
 
 
 def _words(value: Any) -> tuple[str, ...]:
-    several = value.split(",") if isinstance(value, str) else tuple(value)
+    several = value.split(",") if isinstance(value, str) else _several(value)
     return tuple(word for each in several if (word := text(each).strip()))
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """One text, or what a list holds. A table is no list of its keys."""
+    if isinstance(value, Mapping):
+        raise TypeError
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def choice(*choices: str, numbers: Mapping[int, str] = MappingProxyType({})) -> Converter:
