@@ -116,7 +116,14 @@ def test_a_combination_that_makes_no_sense_is_told_with_the_place(run: Run, writ
         (["--workers", "0"], "--workers: expected a whole number, 1 or more, but got '0'"),
         (["--limit-worker-memory", "much"], "--limit-worker-memory: expected a number of bytes, 1 or more, with K, M"),
         (["--timeout-worker-healthcheck", "0"], "--timeout-worker-healthcheck: expected more than 0"),
-        (["--reload-delay", "none"], "--reload-delay: expected a duration in seconds, 0 or more, but got 'none'"),
+        (
+            ["--backlog", "99999999999"],
+            "--backlog: expected a whole number from 1 to 2147483647, but got '99999999999'",
+        ),
+        (
+            ["--reload-delay", "none"],
+            "--reload-delay: expected a duration in seconds, from 0 to 1000000000, but got 'none'",
+        ),
         (["--http2"], "--http2: HTTP/2 is not there yet"),
         (["--log-config", "log.json", "--log-format", "json"], "--log-format: what lines look like is log_config's"),
         (["--access-log-format", "{statsu}"], "--access-log-format: there is no field {statsu}; did you mean"),

@@ -39,6 +39,7 @@ __all__ = [
     "optional_text",
     "path_patterns",
     "port",
+    "queue_length",
     "root_path",
     "seconds",
     "secret",
@@ -70,6 +71,14 @@ def count(value: Any) -> int:
     return int(value)
 
 
+def queue_length(value: Any) -> int:
+    """A whole number from 1 to 2147483647."""
+    length = count(value)
+    if length >= 1 << 31:  # listen() takes a C int
+        raise ValueError
+    return length
+
+
 def whole(value: Any) -> int:
     """A whole number, 0 or more."""
     if isinstance(value, (bool, float)) or int(value) < 0:
@@ -85,9 +94,9 @@ def optional_count(value: Any) -> int | None:
 
 
 def finite_seconds(value: Any) -> float:
-    """A duration in seconds, 0 or more."""
+    """A duration in seconds, from 0 to 1000000000."""
     duration = seconds(value)
-    if duration == math.inf:
+    if duration > 1_000_000_000:
         raise ValueError
     return duration
 
@@ -303,6 +312,7 @@ def choice(*choices: str, numbers: Mapping[int, str] = MappingProxyType({})) -> 
 FORMS: Final[Mapping[Converter, str | None]] = {
     seconds: "SECONDS",
     count: "NUMBER",
+    queue_length: "NUMBER",
     whole: "NUMBER",
     optional_count: "NUMBER",
     optional_size: "BYTES",

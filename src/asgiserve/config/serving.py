@@ -45,7 +45,7 @@ class Bind(Group):
         "HOST:PORT, [IPv6]:PORT, unix:PATH, fd:NUMBER, or fd:NAME of a socket from systemd, to listen on; behind it"
         " ,tls=off for plain HTTP. Repeatable.",
     )
-    backlog: int = setting(2048, values.count, "Connections that the kernel queues before they are accepted.")
+    backlog: int = setting(2048, values.queue_length, "Connections that the kernel queues before they are accepted.")
 
     def __post_init__(self) -> None:
         Group.__post_init__(self)

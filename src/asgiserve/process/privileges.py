@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from typing import Final
 
 from asgiserve.errors import ConfigError
 
@@ -17,6 +18,9 @@ if sys.platform != "win32":
     import pwd
 
 __all__ = ["Identity", "group_id", "identity_of"]
+
+_LARGEST: Final = (1 << 32) - 2
+"""Of the numbers of users and groups. The next one is -1 in C, which leaves a file or a process as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def identity_of(user: str | None, group: str | None) -> Identity | None:
         identity = Identity(entry.pw_uid, gid, tuple(os.getgrouplist(entry.pw_name, gid)))
     elif user.isdecimal() and group is not None:
         gid = group_id(group, "group")
-        identity = Identity(int(user), gid, (gid,))
+        identity = Identity(_number(user, "user"), gid, (gid,))
     elif user.isdecimal():
         raise ConfigError(f"user: this machine has no entry for {user}, which would say its group; give group too")
     else:
@@ -78,18 +82,25 @@ def group_id(group: str, setting: str) -> int:
     if sys.platform == "win32":
         raise ConfigError(f"{setting}: Windows has no such groups")
     if group.isdecimal():
-        return int(group)
+        return _number(group, setting)
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise ConfigError(f"{setting}: this machine has no group {group!r}") from None
 
 
+def _number(digits: str, setting: str) -> int:
+    """Raises ConfigError for one that the system has no room for."""
+    if len(digits) > len(str(_LARGEST)) or int(digits) > _LARGEST:
+        raise ConfigError(f"{setting}: expected a name, or a number up to {_LARGEST}, but got {digits!r}")
+    return int(digits)
+
+
 if sys.platform != "win32":
 
     def _user_entry(user: str) -> pwd.struct_passwd | None:
         try:
-            return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+            return pwd.getpwuid(_number(user, "user")) if user.isdecimal() else pwd.getpwnam(user)
         except KeyError:
             return None
 

@@ -120,7 +120,7 @@ def _parts(target: str) -> tuple[str, str, int]:
     kind, _, rest = target.partition(":")
     if kind == "unix" and rest:
         return kind, rest, 0
-    if kind == "fd" and re.fullmatch(r"[!-9;-~]+", rest) and rest[0] not in "-/":  # systemd's names
+    if kind == "fd" and re.fullmatch(r"[!-9;-~]{1,255}", rest) and rest[0] not in "-/":  # systemd's names
         return "fd" if rest.isdigit() else "name", rest, 0
     # An IPv6 address needs its brackets: whether "::1:80" ends with a port, nobody can tell.
     found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})", target)
@@ -205,6 +205,8 @@ def _inherit(fd: int, left: list[PassedSocket]) -> BoundSocket:
         return BoundSocket(sock)
     except BindError:
         raise
+    except OverflowError:  # no C int: nothing open has such a number
+        raise bind_error(OSError(errno.EBADF, os.strerror(errno.EBADF)), f"file descriptor {fd}") from None
     except OSError as error:
         raise bind_error(error, f"file descriptor {fd}") from error
 

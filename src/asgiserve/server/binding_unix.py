@@ -46,14 +46,16 @@ def bind_unix(place: str, *, mode: str | None = None, group: str | None = None) 
     except (OSError, ValueError) as error:  # ValueError: the path has a null byte
         sock.close()
         raise bind_error(error, f"unix:{place}") from error
-    if bound.path is not None:
-        try:
+    try:
+        if bound.path is not None:
             _let_in(bound.path, None if mode is None else int(mode, 8), gid)
-        except OSError as error:
-            bound.close()
-            what = f"group {group} and mode {mode}" if mode and group else f"mode {mode}" if mode else f"group {group}"
-            hint = "; a group takes root, or one of its members" if error.errno == errno.EPERM and group else ""
-            raise BindError(error.errno, f"Cannot give unix:{place} {what}: {reason(error)}{hint}.") from error
+    except BaseException as error:
+        bound.close()
+        if not isinstance(error, OSError):
+            raise
+        what = f"group {group} and mode {mode}" if mode and group else f"mode {mode}" if mode else f"group {group}"
+        hint = "; a group takes root, or one of its members" if error.errno == errno.EPERM and group else ""
+        raise BindError(error.errno, f"Cannot give unix:{place} {what}: {reason(error)}{hint}.") from error
     return bound
 
 

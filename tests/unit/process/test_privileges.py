@@ -73,6 +73,17 @@ def test_an_unknown_name_is_refused() -> None:
         group_id("no-such-group", "uds_group")
 
 
+@pytest.mark.parametrize("number", [str(2**32 - 1), "99999999999", "9" * 5000])
+def test_a_number_that_nobody_can_have_is_refused(number: str) -> None:
+    expected = "expected a name, or a number up to 4294967294, but got"
+    with pytest.raises(ConfigError, match=f"^user: {expected} '{number}'"):
+        identity_of(number, "0")
+    with pytest.raises(ConfigError, match=f"^group: {expected} '{number}'"):
+        identity_of("nobody", number)
+    with pytest.raises(ConfigError, match=f"^uds_group: {expected} '{number}'"):
+        group_id(number, "uds_group")
+
+
 def test_a_group_alone_is_refused_with_what_may_be_meant() -> None:
     with pytest.raises(ConfigError, match=r"^group: needs user; .* uds_group"):
         identity_of(None, "nogroup")

@@ -8,7 +8,7 @@ import socket
 import stat
 import sys
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -270,6 +270,13 @@ def test_a_descriptor_that_is_not_open_is_a_bind_error() -> None:
     assert caught.value.errno == errno.EBADF
 
 
+@pytest.mark.parametrize("setting", [{"fd": 99999999999}, {"bind": ("fd:99999999999",)}])
+def test_a_number_that_no_descriptor_can_have_is_a_bind_error(setting: dict[str, Any]) -> None:
+    with pytest.raises(BindError, match="Cannot bind file descriptor 99999999999: bad file descriptor") as caught:
+        bind_all(Bind(**setting))
+    assert caught.value.errno == errno.EBADF
+
+
 def test_a_descriptor_of_a_file_is_a_bind_error(tmp_path: Path) -> None:
     with (
         (tmp_path / "file").open("w") as file,
@@ -345,7 +352,7 @@ def test_nothing_stays_bound_after_a_failure(tmp_path: Path) -> None:
     "target",
     [
         *["", "localhost", "8000", "localhost:", "localhost:http", "localhost:65536", "localhost:-1"],
-        *["unix:", "fd:", "fd:a b", "fd:a:b", "fd:-1", "fd://3"],
+        *["unix:", "fd:", "fd:a b", "fd:a:b", "fd:-1", "fd://3", "fd:" + "9" * 5000],
         *["::1", "::1:8000", "[::1", "[::1]", "[::1:80", "localhost:\u0663"],
     ],
 )

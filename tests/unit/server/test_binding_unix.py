@@ -137,6 +137,19 @@ def test_a_group_that_may_not_be_given_is_an_error_and_leaves_no_file(
     assert not (tmp_path / "app.sock").exists()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OverflowError])
+def test_whatever_keeps_it_from_its_group_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def chown(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "chown", chown)
+    with pytest.raises(error):
+        bind_all(Bind(uds=str(tmp_path / "app.sock"), uds_group="0"))
+    assert not (tmp_path / "app.sock").exists()
+
+
 @pytest.mark.parametrize("given", ["660", "0660", "0o660", 0o660])
 def test_a_mode_is_octal(given: object) -> None:
     assert Bind(uds="app.sock", uds_mode=given).uds_mode == "660"  # type: ignore[arg-type]
