@@ -291,6 +291,10 @@ def test_the_limit_is_of_the_inflated_message(opcode: int, frames: int) -> None:
         assert read_compressed(wire, max_size=1000).code == code
 
 
+def test_a_limit_beyond_what_zlib_can_count_is_none() -> None:
+    assert read_compressed(b"".join(Peer().message(BINARY, b"x" * 1000)), max_size=10**20).events == [b"x" * 1000]
+
+
 def test_the_limit_is_of_each_message_for_itself() -> None:
     peer = Peer()
     wire = b"".join(b"".join(peer.message(BINARY, b"x" * 1000)) for _ in range(3))

@@ -16,6 +16,7 @@ ValueError for an offer that it cannot read. The codec calls what decompresses t
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +69,7 @@ class Deflate(Extension):
         client_takeover: bool = True,
         server_takeover: bool = True,
     ) -> None:
-        self.max_size = max_size
+        self.max_size = min(max_size, sys.maxsize - 1)  # zlib counts one more than this in a C integer
         """Bytes that a message may have when it is inflated."""
         self._client_bits = client_bits
         """None: the client cannot limit its window."""
