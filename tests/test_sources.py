@@ -313,6 +313,7 @@ def test_a_pyproject_that_is_named_must_have_our_table(gather: Gather, write: An
         ("[timeouts]\nhead = 5", "timeouts: there is no such setting; did you mean "),
         ("timeout_head = 1\ntimeout-head = 2", "timeout-head: is there twice, with hyphens and with underscores"),
         ("app = 3", "app: expected a text, but got 3"),
+        (r'env_file = "a\u0000b"', r"env_file: expected a text, but got 'a\x00b'"),
         ("port = ", "is not TOML: "),
         ("h11_max_incomplete_event_size = 1\nlimit_request_head = 2", "h11_max_incomplete_event_size: is limit_"),
     ],

@@ -144,7 +144,7 @@ def name_or_number(value: Any) -> str | None:
     """A name, or a number."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return str(value)
-    return optional_text(value)
+    return _without_null(optional_text(value))
 
 
 def flag(value: Any) -> bool:
@@ -177,7 +177,7 @@ def optional_text(value: Any) -> str | None:
 
 def optional_path(value: Any) -> str | None:
     """The path of a file."""
-    return None if value is None else optional_text(os.fspath(value))
+    return None if value is None else _without_null(optional_text(os.fspath(value)))
 
 
 def logging_config(value: Any) -> str | Mapping[str, Any] | None:
@@ -283,6 +283,13 @@ def forwarded_fields(value: Any) -> str:
 def _words(value: Any) -> tuple[str, ...]:
     several = value.split(",") if isinstance(value, str) else _several(value)
     return tuple(word for each in several if (word := text(each).strip()))
+
+
+def _without_null(value: str | None) -> str | None:
+    """C, and so the system, would end a name there."""
+    if value is not None and "\0" in value:
+        raise ValueError
+    return value
 
 
 def _several(value: Any) -> tuple[Any, ...]:

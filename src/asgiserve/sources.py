@@ -166,7 +166,7 @@ def _from_table(table: Mapping[str, Any], file: str) -> Values:
             raise ConfigError(f"{file}: {key}: {_unknown(name)}")
         if name in values:
             raise ConfigError(f"{file}: {key}: is there twice, with hyphens and with underscores")
-        if name in {"app", "env_file"} and not isinstance(value, str):
+        if name in {"app", "env_file"} and not (isinstance(value, str) and "\0" not in value):
             raise ConfigError(f"{file}: {key}: expected a text, but got {value!r}")
         values[name] = Given(value, f"{file}: {key}")
     return _with_our_names(values)

@@ -86,7 +86,7 @@ def _signature(path: str) -> tuple[int, ...] | None:
     """What is different when a file was written, replaced (also behind a link) or made readable."""
     try:
         status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: the path has a null byte
+    except (OSError, ValueError):  # ValueError: the system has no such names
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
