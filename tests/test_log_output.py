@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,24 @@ def shown() -> Callable[[], list[dict[str, Any]]]:
     out, err = io.StringIO(), io.StringIO()
     log_output.configure(level="debug", form="json", stderr=err, stdout=out)
     return lambda: [json.loads(line) for line in (err.getvalue() + out.getvalue()).splitlines()]
+
+
+# --- where lines go ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_for_a_stream_that_is_not_there_go_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    log_output.configure(level="info", form=form)
+    logs.log_access(RECORD)
+    logs.log_info("hello")
+    assert "hello" in capsys.readouterr().err
+
+    monkeypatch.setattr(sys, "stderr", None)
+    log_output.configure(level="info", form=form)
+    logs.log_info("hello")
 
 
 # --- JSON -------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from asgiserve.config import OPTIONS, Launch, Processes
 from asgiserve.errors import ConfigError
 from asgiserve.from_uvicorn import accepted
 from asgiserve.process.notify import Notifier
+from asgiserve.process.standard_streams import open_closed_streams
 from asgiserve.program import configure_logs, exit_code, loaded, planned, serve_here
 from asgiserve.server import check_with
 from asgiserve.server.activation import taken_from
@@ -36,6 +37,7 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """The console script. Never returns: it leaves with the exit code."""
+    open_closed_streams()
     given = None if _is_for_typer(os.environ) else read(sys.argv[1:])
     if given is None:
         _run_typer(_start)

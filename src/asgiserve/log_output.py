@@ -56,12 +56,21 @@ def configure(
         (logs.general, stderr or sys.stderr, TextFormatter),
         (logs.access, stdout or sys.stdout, AccessFormatter),
     ):
-        handler = logging.StreamHandler(stream)
-        colours = stream.isatty() if use_colors is None else use_colors
+        handler = _handler(stream)
+        colours = _is_terminal(stream) if use_colors is None else use_colors
         handler.setFormatter(JsonFormatter() if form == "json" else formatter(colours))
         logger.handlers[:] = [*(each for each in logger.handlers if not _is_ours(each)), handler]
         logger.setLevel(logs.LEVELS[level])
         logger.propagate = False
+
+
+def _handler(stream: TextIO | None) -> logging.Handler:
+    """A program without a terminal, or one whose stream was closed, has None in the place of it."""
+    return logging.NullHandler() if stream is None else logging.StreamHandler(stream)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def _is_ours(handler: logging.Handler) -> bool:
