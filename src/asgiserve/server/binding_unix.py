@@ -39,7 +39,7 @@ def bind_unix(place: str, *, mode: str | None = None, group: str | None = None) 
         if address is place:
             _remove_stale(place)
         sock.bind(address)
-        bound = BoundSocket(sock, place, inode_of(place)) if address is place else BoundSocket(sock)
+        bound = BoundSocket(sock, _from_root(place), inode_of(place)) if address is place else BoundSocket(sock)
     except BindError:
         sock.close()
         raise
@@ -63,6 +63,12 @@ def name_of(address: str | bytes) -> str:
     """What `getsockname()` says of a Unix socket, as we write it: a path, or @NAME."""
     text = os.fsdecode(address)
     return f"@{text[1:]}" if text.startswith("\0") else text
+
+
+def _from_root(path: str) -> str:
+    """The same file from wherever an application goes by `os.chdir()`; bound is the path as given, which is shorter.
+    Not by abspath(), for which "link/.." is where the link is."""
+    return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 def _let_in(path: str, mode: int | None, gid: int | None) -> None:

@@ -21,7 +21,7 @@ __all__ = ["BoundSocket", "bind_error", "inode_of", "reason"]
 
 @dataclass(frozen=True, slots=True)
 class BoundSocket:
-    """A bound socket, and the path that we made for it, if any."""
+    """A bound socket, and the path that we made for it, if any, from the root."""
 
     socket: socket.socket
     path: str | None = None

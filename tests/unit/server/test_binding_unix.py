@@ -168,6 +168,26 @@ def test_permissions_without_a_file_to_have_them_are_refused(where: dict[str, An
         Bind(**where, **{setting: "7"})
 
 
+# --- the file's end ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["app.sock", "./app.sock", "link/../app.sock"])
+def test_a_relative_path_is_removed_wherever_the_process_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    elsewhere, home = tmp_path / "elsewhere", tmp_path / "home"
+    (elsewhere / "inside").mkdir(parents=True)
+    home.mkdir()
+    (home / "link").symlink_to(elsewhere / "inside")
+    monkeypatch.chdir(home)
+    with bound(uds=place, uds_mode="600") as (one,):
+        path = (home / place).resolve()
+        assert mode_of(path) == 0o600
+        assert url_of(one.socket, secure=False) == f"unix:{place}"
+        monkeypatch.chdir("/")
+    assert not path.exists()
+
+
 # --- somebody else's --------------------------------------------------------------------------
 
 
