@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import httpx
@@ -177,7 +178,40 @@ def test_a_port_in_use_is_told_with_the_address_and_a_way_out(run: Run, applicat
     sentence = err.splitlines()[-1]
     assert sentence.startswith("Error: ")
     assert str(port) in sentence
-    assert "--port 0" in sentence
+    assert ". Another program has it; choose another port. `" in sentence
+    assert sentence.endswith("` shows which; --port takes another port, --port 0 any free one.")
+
+
+def test_a_unix_socket_in_use_is_told_with_its_path_and_a_way_out(
+    run: Run, applications: Callable[[str], Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "app.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+
+        code, _, err = run("--app-dir", applications(HELLO), "--uds", path, "applications:app")
+
+    assert code == 3
+    tool = "ss -lxp" if sys.platform == "linux" else "lsof -U"
+    assert err.splitlines()[-1] == (
+        f"Error: Cannot bind unix:{path}: another server listens on it. `{tool}` shows which; --uds takes another path."
+    )
+
+
+def test_a_unix_socket_that_may_not_be_made_is_told_with_a_way_out(
+    run: Run, applications: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+
+    code, _, err = run("--app-dir", applications(HELLO), "--uds", "app.sock", "applications:app")
+
+    assert code == 3
+    sentence = "Error: Cannot bind unix:app.sock: permission denied. --uds takes another path."
+    assert err.splitlines()[-1] == sentence
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

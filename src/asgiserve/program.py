@@ -189,14 +189,20 @@ def _sentence(error: AsgiserveError, values: Values) -> str:
     if isinstance(error, ConfigError):
         return with_origin(str(error), values)
     if isinstance(error, BindError):
-        return f"{error.strerror or error}{_bind_hint(error.errno)}"
+        text = error.strerror or str(error)
+        return text + (_unix_hint(error.errno) if " unix:" in text else _port_hint(error.errno))
     return str(error)
 
 
-def _bind_hint(number: int | None) -> str:
+def _port_hint(number: int | None) -> str:
     if number == errno.EADDRINUSE:
         tool = "ss -ltnp" if sys.platform == "linux" else "lsof -nP -iTCP -sTCP:LISTEN"
-        return f"; `{tool}` shows who listens there, --port takes another port, --port 0 any free one"
-    if number == errno.EACCES:
-        return "; ports below 1024 and others' directories need privileges, --port takes another port"
-    return ""
+        return f" `{tool}` shows which; --port takes another port, --port 0 any free one."
+    return " --port takes another port." if number == errno.EACCES else ""
+
+
+def _unix_hint(number: int | None) -> str:
+    if number == errno.EADDRINUSE:
+        tool = "ss -lxp" if sys.platform == "linux" else "lsof -U"
+        return f" `{tool}` shows which; --uds takes another path."
+    return " --uds takes another path." if number == errno.EACCES else ""

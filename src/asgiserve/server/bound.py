@@ -46,7 +46,7 @@ def inode_of(path: str) -> tuple[int, int]:
 
 def bind_error(error: OSError | ValueError, where: str) -> BindError:
     advice = {
-        errno.EADDRINUSE: " Another program has it; choose another port, or 0 for any free one.",
+        errno.EADDRINUSE: " Another program has it; choose another port.",
         errno.EACCES: " You are not allowed to; ports below 1024 are reserved on most systems.",
         errno.EADDRNOTAVAIL: " This machine has no such address.",
     }

@@ -38,6 +38,7 @@ from asgiserve.errors import (
 from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
 from asgiserve.server.binding import BoundSocket, bind_all, check_form, check_tls, name_of, url_of
+from asgiserve.server.bound import reason
 from asgiserve.server.lifespan import Lifespan
 from asgiserve.server.listeners import AcceptLoop, SocketListener
 from asgiserve.server.overview import Overview
@@ -286,7 +287,8 @@ def _listen(bound: Sequence[BoundSocket], backlog: int) -> list[Listener]:
         try:
             one.socket.listen(backlog)
         except OSError as error:
-            raise BindError(error.errno, f"Cannot listen on {url_of(one.socket, secure=False)}: {error}") from error
+            where = url_of(one.socket, secure=False)
+            raise BindError(error.errno, f"Cannot listen on {where}: {reason(error)}.") from error
     return [SocketListener(one) for one in bound]
 
 
