@@ -240,6 +240,28 @@ def test_what_is_shown_is_a_configuration_file_that_means_the_same(run: Run, wri
     assert changed == ["timeout_body = 0.1  # asgiserve.toml: timeout_body"]
 
 
+def test_a_table_is_shown_as_a_table_that_means_the_same(run: Run, write: Any) -> None:
+    table = textwrap.dedent(r"""
+        [log_config]
+        version = 1
+        disable_existing_loggers = false
+        extra = [1.0, -7, inf, [], {}, 2026-01-01, 2026-01-01T10:00:00.5Z, 10:00:00, ["a", { b = 1 }]]
+        [log_config.formatters."a.b"]
+        "()" = "logging.Formatter"
+        format = '"%(message)s" \ ü'
+        datefmt = "\n\u0000\u00a0\u2028\U000e0001"
+        [log_config.loggers."asgiserve.error"]
+        handlers = ["default"]
+    """)
+    first = run("--print-config", "--config", write("first.toml", table)).out
+
+    second = run("--print-config", "--config", write("second.toml", first)).out
+
+    assert tomllib.loads(first)["log_config"] == tomllib.loads(table)["log_config"]
+    assert tomllib.loads(second) == tomllib.loads(first)
+    assert len([line for line in first.splitlines() if line.endswith("  # first.toml: log_config")]) == 1
+
+
 def test_secrets_are_not_shown(run: Run, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASGISERVE_SSL_KEYFILE_PASSWORD", "hunter2")
     config = write("asgiserve.toml", "ssl_certfile = 'a.pem'\nssl_sni = ['b.example=b.pem,b.key']")

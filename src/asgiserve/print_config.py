@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from datetime import date, time
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve import setting_values
@@ -58,8 +60,8 @@ _AS_TEXT: Final[Mapping[Any, Callable[[Any], str]]] = {
 
 
 def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
+    if isinstance(value, (bool, dict)):
+        return _nested(value)
     if value is None or value == math.inf:
         return '"none"'
     if isinstance(value, float):
@@ -69,6 +71,31 @@ def _toml(value: Any) -> str:
     return str(value) if isinstance(value, int) else _text(str(value))
 
 
+def _nested(value: Any) -> str:
+    """What a table of the user's holds, `log_config`, or the table itself; on one line."""
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{_key(name)} = {_nested(one)}" for name, one in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(_nested(one) for one in value) + "]"
+        case str():
+            return _text(value)
+        case bool():
+            return "true" if value else "false"
+        case date() | time():
+            return value.isoformat()
+    return repr(value)  # numbers, inf and nan among them
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
 def _text(text: str) -> str:
-    # A basic string of TOML is one of JSON, but for DEL, which TOML wants escaped.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # A basic string of TOML is one of JSON. What is not printable would be shown by an escape that TOML does not know.
+    return "".join(one if one.isprintable() else _escape(one) for one in json.dumps(text, ensure_ascii=False))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
