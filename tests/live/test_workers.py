@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +124,27 @@ def test_workers_serve_on_for_the_delay_of_a_stop(live_server: LiveServers) -> N
     server.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     assert lifespans(server) == 2
+
+
+def test_one_that_ends_during_the_delay_takes_nobodys_socket_away(live_server: LiveServers, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    server = live_server(SITE, workers=2, uds=path, shutdown_delay=20)
+    server.expected_code = 1  # the one that is killed
+    first, second = wait_ready(server, 2)
+    server.send_signal(signal.SIGTERM)
+    server.stderr.wait_for("Serving on for 20 s", 2)
+
+    os.kill(first, signal.SIGKILL)
+    server.stderr.wait_for(f"Worker [{first}] was ended by SIGKILL")
+
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        client.sendall(request())
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+    os.kill(second, signal.SIGKILL)
+    assert server.wait_exit() == 1
+    assert not path.exists()
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(live_server: LiveServers) -> None:

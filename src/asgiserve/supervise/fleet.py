@@ -181,6 +181,11 @@ class Fleet:
         return self._stop is not None
 
     @property
+    def accepting(self) -> bool:
+        """Whether any worker accepts connections."""
+        return any(one.state is _READY for one in self.members)
+
+    @property
     def over(self) -> bool:
         """Nothing is left, and nothing will be."""
         return self.stopping and not self.members

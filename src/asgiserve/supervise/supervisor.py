@@ -109,8 +109,8 @@ class _Supervisor:
         self._delay = plan.settings.timeouts.shutdown_delay
         self._error: ConfigError | None = None
         """What has ended it all."""
-        self._closing = False
-        """The sockets are to be closed."""
+        self._delaying = False
+        """A stop has begun, and its delay is not over: workers serve on."""
         self._status = ""
         self._reloading = False
         """systemd has been told so."""
@@ -132,11 +132,6 @@ class _Supervisor:
             return 128 + self._given_up_by
         return 1 if fleet.bad_ends else 0
 
-    def _close_sockets(self) -> None:
-        """From here on clients are refused, when the workers have closed theirs. Idempotent."""
-        for one in self._bound:
-            one.close()
-
     async def run(self, taken: TakenSignals) -> None:
         processes = self._plan.processes
         what = "reload" if processes.reload else counted(processes.workers)
@@ -157,7 +152,7 @@ class _Supervisor:
         fleet = self._fleet
         while not fleet.over:
             self._news = anyio.Event()
-            if self._closing:
+            if self._refuses_clients():
                 # Here, because nothing is being started here: a process that is made needs the descriptors. And before
                 # workers are told of the stop: they look at the queue for the last time.
                 self._close_sockets()
@@ -170,6 +165,16 @@ class _Supervisor:
                 continue
             with anyio.CancelScope(deadline=fleet.wake_at(anyio.current_time())):
                 await self._news.wait()
+
+    def _refuses_clients(self) -> bool:
+        """Whether the sockets are to be closed. While a worker accepts for the delay of a stop, ours is one of several,
+        and its file is where clients find them; with ours alone, clients would wait for nobody."""
+        return self._fleet.stopping and not (self._delaying and self._fleet.accepting)
+
+    def _close_sockets(self) -> None:
+        """From here on clients are refused, when the workers have closed theirs. Idempotent."""
+        for one in self._bound:
+            one.close()
 
     async def _perform(self, action: Action) -> None:
         if isinstance(action, Say):
@@ -222,7 +227,6 @@ class _Supervisor:
     def gone(self, member: Member, ended: Ended) -> None:
         del self._workers[member]
         self._fleet.gone(member, ended, anyio.current_time())
-        self._closing = self._closing or self._fleet.stopping
         self._news.set()
 
     # --- what is asked for ---
@@ -256,23 +260,21 @@ class _Supervisor:
             self._notifier.stopping("Stopping")
             self._group.start_soon(self._notifier.keep_extending)
             quick = number != signal.SIGTERM  # also a terminal that was closed, with --reload
-            if quick or not self._delay:
-                self._closing = True
-            else:
-                self._group.start_soon(self._close_sockets_after, self._delay)
+            if self._delay and not quick:
+                self._delaying = True
+                self._group.start_soon(self._end_delay_after, self._delay)
             fleet.stop(Stop.QUICK if quick else Stop.GRACEFUL)
         elif fleet.told_at_least(Stop.ABORT):
             logs.log_info(f"Received {number.name} again, killing the workers.")
             fleet.stop(Stop.KILL)
         else:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
-            self._closing = True
+            self._delaying = False
             fleet.stop(Stop.ABORT)
 
-    async def _close_sockets_after(self, delay: float) -> None:
-        """While a worker still accepts, ours is one of several; with ours alone, clients would wait for nobody."""
-        await anyio.sleep(delay)
-        self._closing = True
+    async def _end_delay_after(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        self._delaying = False
         self._news.set()
 
     async def _watch_files(self, watched: Watched) -> None:
@@ -281,7 +283,7 @@ class _Supervisor:
         except (OSError, RuntimeError) as error:  # the system's limit on watches, most likely
             self._error = ConfigError(f"reload: cannot watch files: {error}")
             self._fleet.stop(Stop.QUICK)
-            self._closing = True
+            self._delaying = False
             self._news.set()
 
     def _changed(self, files: str) -> None:

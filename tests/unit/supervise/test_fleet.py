@@ -434,6 +434,20 @@ def test_a_worker_that_was_starting_is_not_counted() -> None:
     assert run.fleet.bad_ends == 0
 
 
+def test_workers_accept_until_the_last_that_is_ready_leaves_or_ends() -> None:
+    run = all_ready(2)
+    run.fleet.resize(1)
+    (starting,) = run.step()
+    run.fleet.stop(Stop.GRACEFUL)
+
+    run.gone(starting, Ended(-15))
+    run.gone(member(run, "[1]"), KILLED)
+    assert run.fleet.accepting
+
+    run.fleet.leaving(member(run, "[2]"), run.now)
+    assert not run.fleet.accepting
+
+
 @pytest.mark.parametrize("wish", ["restart", "changed", "resize", "wears"])
 def test_no_wish_is_heard_while_stopping(wish: str) -> None:
     run = all_ready(1)
