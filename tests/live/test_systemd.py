@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE, command
+from tests.live.test_workers import wait_ready
 from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
@@ -185,12 +187,15 @@ class Systemd:
             if name in message:
                 return message
 
-    def is_silent(self) -> bool:
+    def rest(self) -> bytes:
+        """All that has been told until now, and not been looked at."""
+        told = b""
         self.sock.setblocking(False)
         try:
-            return not self.sock.recv(65536)
+            while True:
+                told += self.sock.recv(65536) + b"\n"
         except BlockingIOError:
-            return True
+            return told
         finally:
             self.sock.settimeout(PATIENCE)
 
@@ -227,7 +232,7 @@ def test_systemd_is_not_told_that_a_server_is_ready_that_has_not_started(
     server.expected_code = None
     server.send_signal(signal.SIGTERM)
     server.wait_exit()
-    assert systemd.is_silent()
+    assert systemd.rest() == b""
 
 
 @EITHER_WAY
@@ -244,6 +249,43 @@ def test_systemd_is_told_of_a_reload(
     reloading = systemd.next("RELOADING")
     assert (reloading["RELOADING"], reloading["MONOTONIC_USEC"].isdecimal()) == ("1", True)
     assert systemd.next("READY")["STATUS"].startswith("Serving")
+
+
+def test_systemd_is_not_told_that_workers_are_ready_whose_restart_a_stop_has_ended(
+    live_server: LiveServers, systemd: Systemd
+) -> None:
+    """The worker to be replaced ends at once then; one that drains already keeps the supervisor."""
+    settings = {"limit_max_requests": 1000, "timeout_graceful_shutdown": 60}
+    server = live_server(STUCK, **settings, **systemd.options())
+    (first,) = wait_ready(server, 1)
+    systemd.next("READY")
+    with RawClient(server.port) as client:
+        client.send(request())
+        server.stderr.wait_for("request: entered")
+        os.kill(first, signal.SIGTERM)
+        second = wait_ready(server, 2)[-1]
+        server.process.send_signal(signal.SIGHUP)
+        systemd.next("RELOADING")
+
+        server.send_signal(signal.SIGTERM)
+
+        systemd.next("STOPPING")
+        wait_gone(second)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 0
+    assert b"READY" not in systemd.rest()
+    assert "have been replaced" not in server.stderr.text
+
+
+def wait_gone(pid: int) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)  # a poll: only its parent is told
+    raise AssertionError(f"process {pid} does not end")
 
 
 def test_a_stop_that_takes_long_asks_for_more_time(live_server: LiveServers, systemd: Systemd) -> None:

@@ -128,14 +128,16 @@ class Fleet:
     # --- wishes ---
 
     def restart(self) -> None:
-        """Replace all workers, one by one."""
+        """Replace all workers that there are, one by one: also those that still start, with the code of before."""
         if self.stopping or self.reload:
             return
         if self._rolling:
             self._again = True
             self._say("A restart is going on already; another one will follow it.")
         else:
-            self._rolling = [one for one in self.members if one.serves and one.state is _READY]
+            if self.ever_ready:
+                self._end_replacements()
+                self._rolling = [one for one in self.members if one.serves]
             if not self._rolling:
                 self._say("No worker is ready yet, so there is none to replace.")
                 return
@@ -164,6 +166,7 @@ class Fleet:
         """End everything. More than what was said before, or nothing."""
         if self._stop is None or how > self._stop:
             self._stop = how
+            self._rolling, self._again = [], False
             for member in self.members:
                 self._end(member, how)
 
@@ -226,6 +229,15 @@ class Fleet:
         serving = [one for one in self.members if one.serves]
         for member in reversed(serving[self.target :]):
             self._end(member, Stop.GRACEFUL)
+
+    def _end_replacements(self) -> None:
+        """What still starts in the place of another one would bring the code of before, only to be replaced next."""
+        for member in self.members:
+            old = member.replaces
+            if member.state is _STARTING and old is not None and old.serves:
+                self._say(f"Worker {member.name} was to replace {old.name}, and is older than the restart: ending it.")
+                member.replaces = None  # it may be ready before it hears of its end
+                self._end(member, Stop.GRACEFUL)
 
     def _replacements(self, now: float) -> Iterator[Start]:
         """At most one at a time, so that neither memory nor start-up costs more than one worker's."""

@@ -158,7 +158,7 @@ class _Supervisor:
                 self._close_sockets()
             for action in fleet.next(anyio.current_time()):
                 await self._perform(action)
-            if self._reloading and not fleet.rolling:
+            if self._reloading and not (fleet.rolling or fleet.stopping):
                 self._reloading = False
                 self._notifier.ready(self._status)
             if self._news.is_set():

@@ -266,6 +266,52 @@ def test_a_second_restart_waits_for_the_first() -> None:
     assert run.serving == ["[3]"]
 
 
+def test_a_restart_replaces_also_a_worker_that_is_still_starting() -> None:
+    run = Run(2)
+    (second,) = run.ready(member(run, "[1]"))
+
+    run.fleet.restart()
+    assert run.step() == []
+    assert run.lines[-1] == "Replacing 2 workers one by one."
+
+    (third,) = run.ready(second)
+    (fourth,) = run.ready(third)
+    run.ready(fourth)
+    assert run.ended == [("[1]", Stop.GRACEFUL), ("[2]", Stop.GRACEFUL)]
+    assert run.lines[-1] == "All workers have been replaced."
+
+
+def test_also_the_only_one_that_starts_after_a_death() -> None:
+    run = all_ready(1)
+    (second,) = run.gone(member(run, "[1]"), KILLED)
+
+    run.fleet.restart()
+    (third,) = run.ready(second)
+    run.ready(third)
+
+    assert run.serving == ["[3]"]
+
+
+@pytest.mark.parametrize("soon_enough", [True, False])
+def test_a_worker_that_starts_in_the_place_of_one_at_its_limit_ends_at_a_restart(soon_enough: bool) -> None:
+    run = all_ready(2)
+    run.fleet.wears(member(run, "[1]"), "has taken up 500 requests, its limit")
+    (third,) = run.step()
+
+    run.fleet.restart()
+    assert run.step() == []
+    if not soon_enough:
+        assert run.ready(third)
+    assert run.ended == [("[3]", Stop.GRACEFUL)]
+
+    if soon_enough:
+        run.gone(third, Ended(-15))
+    run.ready(member(run, "[4]"))
+    run.ready(member(run, "[5]"))
+    assert run.ended == [("[3]", Stop.GRACEFUL), ("[1]", Stop.GRACEFUL), ("[2]", Stop.GRACEFUL)]
+    assert said(run, "Replacing 2 workers one by one.")
+
+
 def test_a_restart_before_any_worker_is_ready_does_nothing() -> None:
     run = Run(2)
 
@@ -412,6 +458,24 @@ def test_one_that_drains_already_is_told_more_at_a_quick_stop() -> None:
     run.step()
 
     assert run.ended == [("[1]", Stop.QUICK), ("[2]", Stop.QUICK)]
+
+
+@pytest.mark.parametrize("wishes", [1, 2])
+def test_a_restart_is_over_when_a_stop_begins_and_nobody_says_that_all_are_replaced(wishes: int) -> None:
+    run = all_ready(2)
+    for _ in range(wishes):
+        run.fleet.restart()
+    (new,) = run.step()
+    run.lines.clear()
+
+    run.fleet.stop(Stop.GRACEFUL)
+    assert not run.fleet.rolling
+    run.ready(new)
+    for one in ("[1]", "[2]", "[3]"):
+        run.gone(member(run, one), WELL)
+
+    assert run.fleet.over
+    assert run.lines == ["Worker [3] is ready."]
 
 
 def test_a_worker_that_ends_badly_at_the_stop_is_counted() -> None:

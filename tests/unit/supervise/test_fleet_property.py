@@ -121,6 +121,20 @@ def test_when_it_is_over_as_many_serve_as_are_wanted(workers: int, history: list
     assert world.most <= wanted + 1  # the one that is to take another's place
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(workers=st.integers(1, 4), history=HISTORY)
+def test_after_a_restart_none_is_left_of_those_that_were_there(workers: int, history: list[tuple[str, int]]) -> None:
+    world = World(workers, reload=False)
+    for event, which in history:
+        world.happen(event, which)
+    before, ever_ready = world.fleet.members[:], world.fleet.ever_ready
+
+    world.happen("restart", 0)
+    world.calm()
+
+    assert not ever_ready or not set(before) & set(world.fleet.members)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(history=HISTORY)
 def test_with_reload_there_is_one_or_a_change_is_waited_for(history: list[tuple[str, int]]) -> None:
