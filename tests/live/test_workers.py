@@ -280,6 +280,34 @@ def test_signals_for_the_supervisor_do_nothing_to_a_worker_whose_lines_have_its_
         assert pid_of(client) == worker
 
 
+IMPORTS_SLOWLY = """
+import os, pathlib, subprocess, sys, time
+from tests.live.worker_site import app
+
+ignores = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
+print("programs ignore it:", subprocess.check_output([sys.executable, "-c", ignores], text=True).strip(), flush=True)
+print(f"import: entered by {os.getpid()}", file=sys.stderr, flush=True)
+while not pathlib.Path(__file__).with_name("go on").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_nor_do_they_while_it_imports_the_application(live_server: LiveServers, tmp_path: Path) -> None:
+    (tmp_path / "imports_slowly.py").write_text(IMPORTS_SLOWLY)
+    options = {"limit_max_requests": 1000, "app_dir": tmp_path}
+    server = live_server("imports_slowly:app", ready="import: entered", **options)
+    worker = int(server.stderr.wait_for("import: entered").rpartition(" ")[2])
+
+    for number in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1):
+        os.kill(worker, number)
+    (tmp_path / "go on").touch()
+
+    assert wait_ready(server, 1) == [worker]
+    server.stdout.wait_for("programs ignore it: False")
+    os.kill(worker, signal.SIGUSR1)
+    server.stderr.wait_for("0 connections")
+
+
 # --- more, less, and what goes on -------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.errors import bare_errors
+from asgiserve.process.taken_signals import TakenSignals
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
 from asgiserve.server.listeners import Sharing
@@ -43,8 +44,14 @@ _COUNT_SECONDS: Final = 0.1
 _NOT_OURS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU) if sys.platform != "win32" else ()
 """What means something to the supervisor. `pkill -HUP asgiserve` reaches workers too, and must not end them."""
 
+_LATER: Final = (*_NOT_OURS, signal.SIGUSR1) if sys.platform != "win32" else ()
+"""What must not end a worker that is still importing. SIGTERM does: nothing has begun that would have to be undone."""
+
 
 def main() -> None:
+    # Taken, not ignored: programs that the application starts would inherit that, and so would what it forks. When the
+    # loop turns, `serve_until_signalled()` takes them anew, with those that stop.
+    TakenSignals(*_LATER)
     control, inspection = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
     for end in (control, inspection):
         end.set_inheritable(False)
