@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -210,6 +211,23 @@ def test_an_application_that_does_not_start_is_told_once_and_ends_with_3(
     assert len(errors) == 2
 
 
+def test_a_worker_that_cannot_log_as_the_settings_say_has_a_sentence_for_it_and_ends_with_3(
+    anyio_backend: Backend, tmp_path: Path
+) -> None:
+    """Here a file that may not be there yet, and that the supervisor has made; with `--user`, one that is root's."""
+    table = {"handlers": {"file": {"class": "logging.FileHandler", "filename": str(tmp_path / "log"), "mode": "x"}}}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps({"version": 1, "root": {"handlers": ["file"]}, **table}))
+    settings = {"workers": 2, "port": 0, "log_config": path}
+
+    done = subprocess.run(command(SITE, anyio_backend, settings), capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.returncode == 3
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"Error: --log-config: {path}: Unable to configure handler 'file': [Errno 17] File exists")
+    assert second == "Error: The first worker ended with exit code 3 before it was ready: it says why above."
+
+
 def test_a_signal_during_startup_ends_it_with_the_code_of_the_signal(live_server: LiveServers) -> None:
     server = live_server("tests.live.applications:never_starts", workers=2, ready="lifespan: entered")
     server.expected_code = 143
@@ -359,6 +377,31 @@ print("run() has returned")
 APPLICATION = """
 from tests.live.worker_site import app
 """
+
+
+MADE_HERE = """
+import sys
+import types
+
+import asgiserve
+
+made_here = sys.modules["made_here"] = types.ModuleType("made_here")
+exec("class Filter: pass", made_here.__dict__)
+config = {"version": 1, "filters": {"a": {"()": made_here.Filter}}}
+try:
+    asgiserve.run("tests.live.worker_site:app", workers=2, port=0, backend="BACKEND", log_config=config)
+except asgiserve.StartupError as error:
+    print(error)
+"""
+
+
+def test_a_worker_that_cannot_read_its_settings_has_a_sentence_for_it(anyio_backend: Backend) -> None:
+    words = [sys.executable, "-c", MADE_HERE.replace("BACKEND", anyio_backend[0])]
+
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+
+    assert done.stderr == "Error: cannot read what the supervisor has sent: No module named 'made_here'\n"
+    assert done.stdout == "The first worker ended with exit code 3 before it was ready: it says why above.\n"
 
 
 def test_run_takes_workers_and_returns_after_a_signal(anyio_backend: Backend, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ server.
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import struct
@@ -86,7 +87,18 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 def write_plan(plan: object) -> bytes:
     """A plan as `read_plan` takes it. Raises what pickle raises for what cannot be handed to another process."""
-    return pickle.dumps((sys.argv, sys.path, pickle.dumps(plan)))
+    pickled = pickle.dumps(plan)
+    _Elsewhere(io.BytesIO(pickled)).load()
+    return pickle.dumps((sys.argv, sys.path, pickled))
+
+
+class _Elsewhere(pickle.Unpickler):
+    """Reads as another process does, to which `__main__` is another program."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if module_name == "__main__":
+            raise pickle.UnpicklingError(f"{global_name} is defined in the program itself, which no other one imports")
+        return super().find_class(module_name, global_name)
 
 
 def read_plan(end: socket.socket) -> tuple[list[str], list[str], bytes]:

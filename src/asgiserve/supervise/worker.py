@@ -28,6 +28,7 @@ from asgiserve.server.listeners import Sharing
 from asgiserve.signals import INTERACTIVE_GRACE, serve_until_signalled
 from asgiserve.supervise.channel import Channel, read_plan
 from asgiserve.supervise.inspection import answering_thread
+from asgiserve.supervise.states import NOT_STARTED
 
 if TYPE_CHECKING:
     import logging
@@ -55,16 +56,29 @@ def main() -> None:
     control, inspection = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
     for end in (control, inspection):
         end.set_inheritable(False)
+    with control, inspection:
+        sys.exit(_work(control, inspection))
+
+
+def _work(control: socket.socket, inspection: socket.socket) -> int:
+    """Do what comes on the line; returns the exit code."""
     try:
         arguments, search_path, pickled = read_plan(control)
     except (EOFError, OSError):
-        sys.exit(1)  # the supervisor is gone
+        return 1  # the supervisor is gone
     sys.argv[:], sys.path[:] = arguments, search_path
-    job: Job = pickle.loads(pickled)
-    configure_logs_quietly(job.plan)
-    if job.plan.launch.log_config is None and job.plan.launch.log_format == "text":
+    try:
+        job: Job = pickle.loads(pickled)
+    except Exception as error:  # pickle raises what it likes, and so does what it imports
+        print(f"Error: cannot read what the supervisor has sent: {error}", file=sys.stderr, flush=True)
+        return NOT_STARTED
+    return exit_code(job.plan, partial(_serve, job, control, inspection))
+
+
+def _configure_logs(plan: Plan) -> None:
+    configure_logs_quietly(plan)
+    if plan.launch.log_config is None and plan.launch.log_format == "text":
         logs.general.addFilter(_named)
-    sys.exit(exit_code(job.plan, partial(_serve, job, control, inspection)))
 
 
 def _named(record: logging.LogRecord) -> bool:
@@ -76,6 +90,7 @@ def _named(record: logging.LogRecord) -> bool:
 
 
 async def _serve(job: Job, control: socket.socket, inspection: socket.socket, plan: Plan) -> int:
+    _configure_logs(plan)  # as late as here: `exit_code()` tells in one way whatever is wrong with the settings
     bound = [BoundSocket(_inherited(number), plain=plain) for number, plain in job.sockets]
     channel = Channel(control)
     link = _Link(channel, plan)

@@ -208,6 +208,15 @@ def test_workers_need_an_import_string_and_files(app: Any, settings: dict[str, A
         run(app, port=0, **settings)
 
 
+def test_workers_cannot_log_by_what_the_program_itself_defines(monkeypatch: pytest.MonkeyPatch) -> None:
+    factory = type("Factory", (), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "Factory", factory, raising=False)
+    sentence = r"^log_config: cannot be handed to another process: Factory is defined in the program itself"
+
+    with pytest.raises(ConfigError, match=sentence):
+        run("app:app", port=0, workers=2, log_config={"version": 1, "filters": {"a": {"()": factory}}})
+
+
 def test_workers_need_the_main_thread() -> None:
     errors: list[BaseException] = []
 
