@@ -39,7 +39,8 @@ def bind_unix(place: str, *, mode: str | None = None, group: str | None = None) 
         if address is place:
             _remove_stale(place)
         sock.bind(address)
-        bound = BoundSocket(sock, _from_root(place), inode_of(place)) if address is place else BoundSocket(sock)
+        made = address is place
+        bound = BoundSocket(sock, place, _from_root(place), inode_of(place)) if made else BoundSocket(sock)
     except BindError:
         sock.close()
         raise
@@ -66,8 +67,7 @@ def name_of(address: str | bytes) -> str:
 
 
 def _from_root(path: str) -> str:
-    """The same file from wherever an application goes by `os.chdir()`; bound is the path as given, which is shorter.
-    Not by abspath(), for which "link/.." is where the link is."""
+    """The same file from everywhere. Not by abspath(), for which "link/.." is where the link is."""
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 

@@ -21,21 +21,26 @@ __all__ = ["BoundSocket", "bind_error", "inode_of", "reason"]
 
 @dataclass(frozen=True, slots=True)
 class BoundSocket:
-    """A bound socket, and the path that we made for it, if any, from the root."""
+    """A bound socket, and the file that we made for it, if any."""
 
     socket: socket.socket
     path: str | None = None
+    """The file, as it was named."""
+    from_root: str | None = None
+    """The file, from wherever an application goes by `os.chdir()`."""
     inode: tuple[int, int] | None = None
     plain: bool = False
     """No TLS is spoken here, whatever certificates the server has."""
 
     def close(self) -> None:
         """Close it, and remove the Unix socket's file if it is still the one that we made. Idempotent."""
-        if self.path is not None and self.socket.fileno() != -1:
-            # Before the socket is closed: until then, no other file can have its inode's number.
-            with contextlib.suppress(OSError):
-                if inode_of(self.path) == self.inode:
-                    os.unlink(self.path)
+        if self.socket.fileno() != -1:
+            # Before the socket is closed: until then, no other file can have its inode's number. By either name:
+            # whoever has become another user may not pass a directory above the one that he is in.
+            for path in (self.path, self.from_root):
+                with contextlib.suppress(OSError):
+                    if path is not None and inode_of(path) == self.inode:
+                        os.unlink(path)
         self.socket.close()
 
 
