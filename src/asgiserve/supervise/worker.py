@@ -70,7 +70,11 @@ def _work(control: socket.socket, inspection: socket.socket) -> int:
     try:
         job: Job = pickle.loads(pickled)
     except Exception as error:  # pickle raises what it likes, and so does what it imports
-        print(f"Error: cannot read what the supervisor has sent: {error}", file=sys.stderr, flush=True)
+        print(
+            f"Error: cannot read what the supervisor has sent: {logs.printable(str(error))}",
+            file=sys.stderr,
+            flush=True,
+        )
         return NOT_STARTED
     return exit_code(job.plan, partial(_serve, job, control, inspection))
 
