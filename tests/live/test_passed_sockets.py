@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from asgiserve import AppLoadError, serve
+from asgiserve import AppLoadError, ConfigError, serve
 from asgiserve.testing import MemoryListener
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ async def test_a_server_that_does_not_start_closes_them_as_well() -> None:
 
     with pytest.raises(AppLoadError):
         await serve(None, sockets=[sock], listeners=[listener])  # type: ignore[arg-type]
+
+    assert sock.fileno() == -1
+    with pytest.raises(ConnectionRefusedError):
+        listener.connect()
+
+
+async def test_so_does_one_with_a_setting_that_makes_no_sense() -> None:
+    sock, listener = bound(), MemoryListener()
+
+    with pytest.raises(ConfigError):
+        await serve(app, sockets=[sock], listeners=[listener], timeout_keep_alive=-1)
 
     assert sock.fileno() == -1
     with pytest.raises(ConnectionRefusedError):

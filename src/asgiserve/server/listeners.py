@@ -113,23 +113,23 @@ class AcceptLoop:
         slots: anyio.Semaphore | None,
         sharing: Sharing | None = None,
     ) -> None:
-        """`serve` starts a connection's task. `slots` bounds the number of open connections: one is taken
-        before each accept, and the connection gives it back."""
+        """`serve` starts a connection's task. `slots` bounds the number of open connections, whichever listener they
+        are of: one is taken before each accept, and the connection gives it back."""
         self._listener = listener
         self._serve = serve
         self._slots = slots
         self._sharing = sharing
         self._exhausted = ""
         """What is used up; we have warned, and the queue has not been empty since."""
-        self._full = self._ended = False
-        """No slot is free; nothing more is accepted."""
+        self._ended = False
+        """Nothing more is accepted."""
 
     @property
     def doing(self) -> str:
         """For people: whether it accepts, and what it waits for if it does not."""
         if self._ended:
             return "accepts no more"
-        if self._full:
+        if self._slots is not None and self._slots.value == 0:
             return "accepts nothing: limit_connections is reached"
         if self._exhausted:
             return f"accepts nothing: {self._exhausted}"
@@ -141,10 +141,6 @@ class AcceptLoop:
         batch = _BATCH if sharing is None else 1
         try:
             while True:
-                if self._slots is not None:
-                    self._full = self._slots.value == 0
-                    await self._slots.acquire()
-                    self._full = False
                 self._serve(await self._accept())
                 accepted += 1
                 if accepted % batch == 0:
@@ -158,21 +154,28 @@ class AcceptLoop:
                 sharing.ended()
 
     async def _accept(self) -> Callable[[], Awaitable[Stream]]:
-        try:
-            while True:
-                try:
-                    opener = self._listener.accept_nowait()
-                except OSError as error:
-                    await self._recover(error)
-                    continue
-                if opener is not None:
-                    return opener
+        """The next connection, with a slot of its own. Nobody holds one while he waits for something else: the other
+        listeners' connections need it."""
+        slots = self._slots
+        while True:
+            if slots is not None:
+                await slots.acquire()
+            opener: Callable[[], Awaitable[Stream]] | None = None
+            failed: OSError | None = None
+            try:
+                opener = self._listener.accept_nowait()
+            except OSError as error:
+                failed = error
+            finally:
+                if slots is not None and opener is None:
+                    slots.release()
+            if opener is not None:
+                return opener
+            if failed is not None:
+                await self._recover(failed)
+            else:
                 self._exhausted = ""
                 await self._listener.wait()
-        except BaseException:
-            if self._slots is not None:
-                self._slots.release()
-            raise
 
     async def _recover(self, error: OSError) -> None:
         if error.errno in _EXHAUSTED:

@@ -92,8 +92,15 @@ async def serve(
 
     Cancelling it aborts: running requests are cancelled, and the lifespan still shuts down within its limit.
     """
-    kept, notes = accepted(settings)
-    checked = Settings.of(for_one_server(kept))
+    try:
+        kept, notes = accepted(settings)
+        checked = Settings.of(for_one_server(kept))
+    except ConfigError:
+        for sock in sockets:
+            sock.close()
+        for listener in listeners:
+            listener.close()
+        raise
     for note in notes:
         logs.log_info(note)
     await serve_with(
@@ -203,14 +210,21 @@ class _Tree:
                 try:
                     await self._start_lifespan(group)
                     listeners = [*_listen(bound, self._settings.bind.backlog), *listeners]
-                    group.start_soon(self._service.watcher.run)
-                    if self._certificates is not None:
-                        group.start_soon(self._certificates.watch, self.reload_certificates)
-                    if stop is not None:
-                        group.start_soon(self._stop_at, stop)
-                    await self._serve_connections(listeners, self._report(bound), task_status)
-                finally:
-                    self._stopping.connections_done()
+                except BaseException:
+                    self._stopping.connections_done()  # there were none
+                    raise
+                group.start_soon(self._service.watcher.run)
+                if self._certificates is not None:
+                    group.start_soon(self._certificates.watch, self.reload_certificates)
+                if stop is not None:
+                    group.start_soon(self._stop_at, stop)
+                server, accepts = self._report(bound), anyio.Event()
+                # Not in this task, which asyncio's own `cancel()` reaches behind any shield: its end is for
+                # `Stopping.run` to see through, also where an application goes on.
+                group.start_soon(self._serve_connections, listeners, server.urls, accepts)
+                await accepts.wait()
+                task_status.started(server)
+                await self._stopping.until_connections_done()
                 await self.lifespan.ended.wait()
                 group.cancel_scope.cancel()
         except BaseException:
@@ -235,23 +249,26 @@ class _Tree:
         self._service.state = lifespan.state
 
     async def _serve_connections(
-        self, listeners: Sequence[Listener], server: Server, task_status: TaskStatus[Server]
+        self, listeners: Sequence[Listener], urls: Sequence[str], accepts: anyio.Event
     ) -> None:
         """Accept until the stop, and wait for what was accepted."""
         service, stopping = self._service, self._stopping
-        with stopping.connections:
-            async with anyio.create_task_group() as connections:
-                service.open(connections, context=self.lifespan.context, driver_context=self._context)
-                stopping.state = ServerState.SERVING
-                with stopping.accepting:
-                    async with anyio.create_task_group() as accepting:
-                        for listener, where in zip_longest(listeners, server.urls):
-                            serve_one = partial(self._serve_one, listener.plain)
-                            loop = AcceptLoop(listener, serve_one, service.slots, self._sharing)
-                            self._overview.accepts(where or type(listener).__name__, loop)
-                            accepting.start_soon(loop.run)
-                        task_status.started(server)
-                service.accepted_all()
+        try:
+            with stopping.connections:
+                async with anyio.create_task_group() as connections:
+                    service.open(connections, context=self.lifespan.context, driver_context=self._context)
+                    stopping.state = ServerState.SERVING
+                    with stopping.accepting:
+                        async with anyio.create_task_group() as accepting:
+                            for listener, where in zip_longest(listeners, urls):
+                                serve_one = partial(self._serve_one, listener.plain)
+                                loop = AcceptLoop(listener, serve_one, service.slots, self._sharing)
+                                self._overview.accepts(where or type(listener).__name__, loop)
+                                accepting.start_soon(loop.run)
+                            accepts.set()
+                    service.accepted_all()
+        finally:
+            stopping.connections_done()
 
     def _serve_one(self, plain: bool, open_stream: Callable[[], Awaitable[Stream]]) -> None:
         self._service.spawn(serve_connection, self._service, open_stream, plain)

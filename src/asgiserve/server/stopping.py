@@ -173,6 +173,9 @@ class Stopping:
         """Nothing is left in the connections group."""
         self._connections_done.set()
 
+    async def until_connections_done(self) -> None:
+        await self._connections_done.wait()
+
     # --- the task ---
 
     async def run(self) -> None:

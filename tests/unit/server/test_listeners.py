@@ -189,6 +189,24 @@ async def test_a_failed_accept_gives_its_place_back() -> None:
         assert (await served.connect().get()).status == 200
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+async def test_a_listener_that_nobody_connects_to_holds_no_place(limit: int) -> None:
+    idle, busy = MemoryListener(), MemoryListener()
+    async with anyio.create_task_group() as group:
+        settings = Settings.of({"limit_connections": limit})
+        server = await group.start(partial(serve_with, hello, settings, listeners=[idle, busy]))
+        for listener in (busy, idle, busy):
+            clients = [Client(listener.connect()) for _ in range(limit)]
+            for client in clients:
+                assert (await client.get()).status == 200
+            assert server.overview().count("accepts nothing: limit_connections is reached") == 2
+            for client in clients:
+                await client.stream.aclose()
+            await anyio.sleep(1)
+            assert server.overview().count("MemoryListener: accepts\n") == 2
+        server.stop()
+
+
 async def test_at_the_stop_the_limit_still_holds() -> None:
     async with running(slow := Slow(5), limit_connections=1) as run:
         first, second = run.connect(), run.connect()

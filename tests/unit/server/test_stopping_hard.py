@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from asgiserve.backend import current_backend
+from asgiserve.config import Settings
+from asgiserve.server import serve_with
+from asgiserve.testing import MemoryListener
 from tests.unit.server.apps import Deaf, Journal, Slow, Stubborn, hello
 from tests.unit.server.running import running, startup_error
 
@@ -246,6 +251,24 @@ async def test_the_lifespan_shuts_down_although_an_app_swallows_its_cancellation
         assert await run.end() == 0
     assert len(shut_down_at) == 1
     assert began + 25 <= shut_down_at[0] <= began + 26
+
+
+async def test_so_does_it_when_asyncio_itself_cancels_the_task_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    if current_backend() != "asyncio":
+        pytest.skip("trio has no cancellation but that of scopes")
+    app, listener = Journal(stubborn := Stubborn()), MemoryListener()
+    task = asyncio.create_task(serve_with(app, Settings(), listeners=[listener]))
+    await anyio.sleep(1)
+    await listener.connect().send(REQUEST)
+    await stubborn.begun.wait()
+    task.cancel()
+    await anyio.sleep(2)
+    assert app.was_shut_down
+    assert not task.done()
+    assert "goes on although it was cancelled" in caplog.text
+    stubborn.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_whoever_owns_the_process_is_told_that_an_app_cannot_be_stopped() -> None:
