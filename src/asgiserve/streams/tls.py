@@ -14,7 +14,8 @@ more, so they cannot pile up; a lock keeps the two flushes in order.
 
 After close_notify from either side that side is finished, the other is not (RFC 8446 6.1). A peer that
 sends FIN without close_notify has ended its side as well: HTTP requests say how long they are, so one that
-was cut short is noticed.
+was cut short is noticed. OpenSSL is not told of such a FIN: since version 3 it takes one for a fatal error of the
+whole connection, and would neither write nor say goodbye any more.
 """
 
 from __future__ import annotations
@@ -128,11 +129,10 @@ class TlsStream(Stream):
                     continue
                 try:
                     ciphertext = await self._stream.receive()
-                    self._incoming.write(ciphertext)
-                    self._dry = not ciphertext  # interrupted
                 except EndOfStream:
-                    self._incoming.write_eof()
-                    self._dry = False
+                    raise self._cut_short() from None
+                self._incoming.write(ciphertext)
+                self._dry = not ciphertext  # interrupted
         finally:
             self._receive_waits = self._interrupted = False
 
@@ -148,9 +148,14 @@ class TlsStream(Stream):
             try:
                 self._incoming.write(self._stream.receive_nowait())
             except EndOfStream:
-                self._incoming.write_eof()
+                raise self._cut_short() from None
             self._dry = False
         return data
+
+    def _cut_short(self) -> Exception:
+        """What `receive` raises at a FIN without close_notify: OpenSSL has given out all that came before it."""
+        self._receiving = ENDED
+        return self._receive_error()
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
         """Plaintext, if there is enough ciphertext for any; None otherwise."""
@@ -169,7 +174,7 @@ class TlsStream(Stream):
         except ssl.SSLWantReadError:
             self._dry = True
             return None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+        except ssl.SSLZeroReturnError:
             data = b""
         except ssl.SSLError as exc:
             self._break(exc)

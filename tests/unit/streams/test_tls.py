@@ -92,6 +92,27 @@ async def test_end_without_close_notify_is_the_end_of_the_stream(contexts: Conte
         await ours.receive()
 
 
+@pytest.mark.parametrize("waiting", [False, True], ids=["receive_nowait", "receive"])
+@bounded
+async def test_a_peer_that_ends_without_close_notify_is_still_sent_to_and_told_goodbye(
+    contexts: Contexts, waiting: bool
+) -> None:
+    # OpenSSL 3 does neither once it knows of such an end.
+    ours, theirs, client = await connect(contexts)
+    await theirs.send(b"request")
+    await client.send_eof()
+    assert await ours.receive() == b"request"
+    for _ in range(2):
+        with pytest.raises(EndOfStream):
+            await ours.receive() if waiting else ours.receive_nowait()
+    assert ours.peer_closed()
+    await ours.send(b"response")
+    await ours.send_eof()
+    assert await theirs.receive() == b"response"
+    with pytest.raises(EndOfStream):
+        await theirs.receive()
+
+
 @bounded
 async def test_send_eof_is_a_close_notify_that_the_peer_accepts(contexts: Contexts) -> None:
     # A peer with standard_compatible=True takes an end without close_notify for an attack.
