@@ -19,23 +19,21 @@ neither pauses nor resumes anything.
 Sending: an ordinary response goes straight to the socket (`socket_stream`); the transport is given only what
 the kernel did not take. Its write buffer's high-water mark is 0, so it says "paused" exactly while it holds
 bytes, and `flush` waits until it holds none. A write that fails does not raise: it closes the transport,
-and `connection_lost` follows in the loop's next turn.
+and `connection_lost` follows in the loop's next turn; what is unread then is taken out of the kernel first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from anyio import BusyResourceError, CancelScope, WouldBlock
 
 from asgiserve.streams.pieces import SLICE_SIZE
 from asgiserve.streams.socket_stream import SocketStream
-from asgiserve.streams.stream import CLOSED, ENDED, OPEN
-
-if TYPE_CHECKING:
-    import socket
+from asgiserve.streams.stream import CLOSED, OPEN
 
 __all__ = ["AsyncioStream", "open_asyncio_stream"]
 
@@ -119,7 +117,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             self._break(exc)
             return True
         if not data:
-            self._receiving = ENDED
+            self._end_receiving()
         elif self._looked:
             self._make_transport()  # a peer that sends without a pause must not keep all others waiting
         self._looked = True
@@ -142,7 +140,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             raise self._receive_error() from exc
         if not data:
             # The transport will find the same end in the loop's next turn.
-            self._receiving = ENDED
+            self._end_receiving()
             raise self._receive_error()
         return data
 
@@ -179,8 +177,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             arrival.set_result(False)
 
     def eof_received(self) -> bool:
-        if self._receiving is OPEN:
-            self._receiving = ENDED
+        self._end_receiving()
         _wake(self._arrival)
         return True  # the transport stays open: a peer that has ended its side still gets its response
 
@@ -296,11 +293,22 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         # The transport closes the descriptor right after this call, before any task runs again.
         self._lost = True
+        if self._receiving is OPEN:
+            self._take_what_is_left()
         self._break(exc)
         _wake(self._arrival)
         _wake(self._drained)
         if self._gone is not None:
             self._gone.set()
+
+    def _take_what_is_left(self) -> None:
+        """What the peer sent before it left: a write that failed has closed the transport with these bytes unread."""
+        try:
+            # The kernel holds at most so many, and this many at most are taken.
+            left = self._sock.recv(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        except OSError:
+            return  # it was reading that has failed
+        self._unread = b"".join((self._unread, left))
 
 
 def _wake(future: asyncio.Future[bool] | None, *, interrupted: bool = False) -> None:

@@ -58,7 +58,7 @@ class SocketStream(Stream):
         except BlockingIOError:
             sent = 0
         except OSError as exc:
-            self._break(exc)
+            self._break_sending(exc)
             raise self._send_error() from exc
         if sent == len(item):
             return True
@@ -79,7 +79,7 @@ class SocketStream(Stream):
                 if exc.errno not in _LOST:
                     # Not every file system can do it. One that cannot be read at all says so again.
                     return await super().send_file(fd, offset, count)
-                self._break(exc)
+                self._break_sending(exc)
                 raise self._send_error() from exc
         raise self._send_error()
 
@@ -100,7 +100,7 @@ class SocketStream(Stream):
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
-            self._break(exc)
+            self._break_sending(exc)
             raise self._send_error() from exc
         self._sending = ENDED
 

@@ -9,11 +9,12 @@ half that is not OPEN refuses its calls, always with the same error:
 
     state    how it came about                                 receive raises        send raises
     ENDED    the peer's FIN was read / our own FIN is out      EndOfStream           ClosedResourceError
-    BROKEN   the connection is lost / a send was cancelled     BrokenResourceError   BrokenResourceError
+    BROKEN   the connection is lost / a send was cut short     BrokenResourceError   BrokenResourceError
     CLOSED   we have closed or aborted the stream              ClosedResourceError   ClosedResourceError
 
 A half leaves OPEN once; after that only closing changes it. Bytes that arrived before the end of the
-receiving half, whatever ended it, are given out before the error is raised, except after our own close.
+receiving half, whatever ended it, are given out before the error is raised, except after our own close. So a send
+that fails breaks the sending half only: what the peer said before it left may still lie in the kernel.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ class Stream(ByteStream):
 
         No checkpoint if the kernel takes all of it at once. A cancelled call may have sent a part, and how
         large a part is not known: nothing can be sent after it, so every later call raises
-        BrokenResourceError, and what is left to do is to close the stream. Receiving goes on working.
+        BrokenResourceError, and what is left to do is to close the stream. Receiving goes on working, also after
+        a call that has failed: up to the end of what the peer sent before it left.
 
         :raises BrokenResourceError: the connection is lost, or an earlier `send` was cancelled
         :raises ClosedResourceError: we have ended our side or closed the stream, perhaps while the call
@@ -206,19 +208,28 @@ class Stream(ByteStream):
             return None
 
     def _break(self, fault: BaseException | None) -> None:
-        """The connection is lost: whatever half is still open is broken now."""
-        if fault is not None:
-            # Its traceback holds the frames it passed, and these hold the stream: a cycle.
-            self._fault = fault.with_traceback(None)
+        """The connection is lost, and nothing more can be read: whatever half is still open is broken now."""
+        self._keep_fault(fault)
         if self._receiving is OPEN:
             self._receiving = BROKEN
         if self._sending is OPEN:
             self._sending = BROKEN
 
-    def _break_sending(self) -> None:
-        """A `send` was cancelled part way: the bytes that would have to come next are not known."""
+    def _break_sending(self, fault: BaseException | None = None) -> None:
+        """A `send` was cancelled part way, or has failed because of `fault`: nothing can be sent behind it."""
+        self._keep_fault(fault)
         if self._sending is OPEN:
             self._sending = BROKEN
+
+    def _keep_fault(self, fault: BaseException | None) -> None:
+        if fault is not None:
+            # Its traceback holds the frames it passed, and these hold the stream: a cycle.
+            self._fault = fault.with_traceback(None)
+
+    def _end_receiving(self) -> None:
+        """Nothing more comes: the peer has ended its side. After a fault it is the loss that shows like this."""
+        if self._receiving is OPEN:
+            self._receiving = ENDED if self._fault is None else BROKEN
 
     def _close_halves(self) -> None:
         self._receiving = self._sending = CLOSED

@@ -124,8 +124,8 @@ class TlsStream(Stream):
                         return data
                 if self._interrupted:
                     return b""
-                if self._outgoing.pending:
-                    await self._flush()
+                if self._outgoing.pending and self._sending is OPEN:
+                    await self._answer()
                     continue
                 try:
                     ciphertext = await self._stream.receive()
@@ -154,8 +154,15 @@ class TlsStream(Stream):
 
     def _cut_short(self) -> Exception:
         """What `receive` raises at a FIN without close_notify: OpenSSL has given out all that came before it."""
-        self._receiving = ENDED
+        self._end_receiving()
         return self._receive_error()
+
+    async def _answer(self) -> None:
+        """Send what OpenSSL has said of its own accord; a peer that has left may have said more before."""
+        try:
+            await self._flush()
+        except BrokenResourceError as exc:
+            self._break_sending(exc.__cause__)
 
     def _receive_now(self, max_bytes: int) -> bytes | None:
         """Plaintext, if there is enough ciphertext for any; None otherwise."""
@@ -202,7 +209,7 @@ class TlsStream(Stream):
             self._break(exc)
             raise self._send_error() from exc
         except BrokenResourceError as exc:
-            self._break(exc.__cause__)
+            self._break_sending(exc.__cause__)
             raise
         except BusyResourceError:
             raise AssertionError("the stream below is busy only while somebody flushes it") from None
@@ -227,7 +234,7 @@ class TlsStream(Stream):
             raise self._send_error() from exc
         except BrokenResourceError as exc:
             self._rest = None
-            self._break(exc.__cause__)
+            self._break_sending(exc.__cause__)
             raise
         except BaseException:
             self._rest = None

@@ -26,7 +26,7 @@ from anyio import BusyResourceError, WouldBlock
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
 from asgiserve.streams.socket_stream import SocketStream
-from asgiserve.streams.stream import ENDED, OPEN
+from asgiserve.streams.stream import OPEN
 
 if TYPE_CHECKING:
     import socket
@@ -135,7 +135,7 @@ class TrioStream(SocketStream):
             self._break(exc)
             raise self._receive_error() from exc
         if not data:
-            self._receiving = ENDED
+            self._end_receiving()
             raise self._receive_error()
         return data
 

@@ -65,6 +65,15 @@ async def start(tasks: TaskGroup, call: Callable[[], Awaitable[bytes | None]]) -
     return started
 
 
+async def interrupted_receive(stream: Stream) -> None:
+    """Wait in `receive` for nothing."""
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, stream.receive)
+        await anyio.wait_all_tasks_blocked()
+        stream.interrupt()
+        assert (await receiving.wait()).value == b""
+
+
 async def receive_exactly(stream: Stream, count: int) -> bytes:
     received = bytearray()
     while len(received) < count:

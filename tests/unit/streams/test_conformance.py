@@ -17,6 +17,7 @@ from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError, E
 from tests.unit.streams.steps import (
     PATTERN,
     bounded,
+    interrupted_receive,
     receive_exactly,
     receive_to_end,
     start,
@@ -292,6 +293,28 @@ async def test_bytes_that_arrived_before_a_reset_are_still_received(pair: Pair, 
     assert await receive_exactly(ours, 4) == b"last"
     with pytest.raises(BrokenResourceError if kind.knows_resets else EndOfStream):
         await ours.receive()
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["at once", "after waiting"])
+@bounded
+async def test_bytes_that_arrived_before_a_send_failed_are_still_received(pair: Pair, warm: bool) -> None:
+    ours, peer = pair
+    if warm:  # on asyncio a transport reads from now on
+        await interrupted_receive(ours)
+    await ours.send(b"never read")  # so a socket of the peer's resets when it is closed
+    await peer.send(b"last words")
+    await peer.aclose()
+
+    def send_often() -> None:  # without a turn of the loop, in which it would read
+        for _ in range(1000):
+            ours.send_nowait(b"x")
+
+    with pytest.raises(BrokenResourceError):
+        send_often()
+    assert await receive_exactly(ours, 10) == b"last words"
+    for _ in range(2):
+        with pytest.raises((BrokenResourceError, EndOfStream)):
+            await ours.receive()
 
 
 @bounded

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
+import select
 import socket
 import struct
+import sys
+import termios
 import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -18,7 +22,7 @@ from anyio.abc import SocketAttribute
 
 from asgiserve.streams import open_stream
 from tests.unit.streams.conftest import REAL_TIME, tcp_sockets
-from tests.unit.streams.steps import bounded, until
+from tests.unit.streams.steps import PATTERN, bounded, interrupted_receive, receive_to_end, start, until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +41,19 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Any
 def reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+async def send_until_full(sock: socket.socket) -> int:
+    """Send until neither the kernel nor the stream at the other end takes more; how many bytes that were."""
+    count = 0
+    while True:
+        try:
+            count += sock.send(PATTERN[:65536])
+        except BlockingIOError:
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()  # the loop reads what has come
+            if not select.select([], [sock], [], 0)[1]:
+                return count
 
 
 async def assert_gone(server: socket.socket, client: socket.socket) -> None:
@@ -80,6 +97,23 @@ async def test_a_send_that_fails_at_once_raises_at_once() -> None:
         assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(BrokenResourceError):
             await stream.receive()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks how much has arrived by an ioctl of Linux")
+@bounded
+async def test_a_send_that_waits_and_fails_loses_nothing_that_has_arrived() -> None:
+    """On asyncio its failure closes the transport, which reads no more while too much is unread."""
+    server, client = tcp_sockets()
+    client.setblocking(False)
+    async with await open_stream(server) as stream, anyio.create_task_group() as tasks:
+        await interrupted_receive(stream)
+        count = await send_until_full(client)
+        sending = await start(tasks, lambda: stream.send(PATTERN))
+        assert sending.blocked
+        on_the_way = int.from_bytes(fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        reset(client)
+        assert isinstance((await sending.wait()).error, BrokenResourceError)
+        assert len(await receive_to_end(stream)) >= count - on_the_way > 0
 
 
 @bounded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trustme
-from anyio import BusyResourceError, ClosedResourceError
+from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError
 from anyio.streams.tls import TLSAttribute
 
 from asgiserve.streams.tls import handshake
@@ -127,6 +127,17 @@ async def test_an_answer_that_its_peer_does_not_take_yet_keeps_its_place() -> No
         assert (await sending.wait()).error is None
         await server.send(b"last")
         assert (await receiving.wait()).value == b"last"
+
+
+@bounded
+async def test_an_answer_to_a_peer_that_has_left_loses_nothing_that_it_said_before() -> None:
+    server, client = await connect()
+    await ask(server, client)
+    await server.send(b"last words")
+    await server.aclose()
+    assert await client.receive() == b"last words"
+    with pytest.raises(BrokenResourceError):
+        await client.send(b"late")
 
 
 @bounded
