@@ -356,10 +356,32 @@ def test_forwarded_of_any_shape_names_an_address_or_nobody(value: str) -> None:
     assert found is None or str(ip_address(found[0])) == found[0]
 
 
-def test_long_lists_of_quotes_and_backslashes_are_read() -> None:
-    for value in ('"' * 60_000, '\\"' * 30_000, '"\\' * 30_000, "," * 60_000, '="' * 30_000, ';x="' * 15_000):
-        assert forwarded(value).client is None
-        assert forwarded(value + ", for=203.0.113.7").client == ("203.0.113.7", 0)
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"' * 60_000,
+        '\\"' * 30_000,
+        '"\\' * 30_000,
+        "," * 60_000,
+        '="' * 30_000,
+        ';x="' * 15_000,
+        ";" * 60_000 + "@",
+        ";" + " " * 60_000 + "@",
+        "; " * 30_000 + "@",
+        " \t;\t " * 12_000 + "@",
+    ],
+    ids=lambda value: repr(value[:4]),
+)
+def test_what_a_client_writes_at_length_is_read_and_says_nothing(value: str) -> None:
+    assert forwarded(value).client is None
+    assert forwarded(value + ", for=203.0.113.7").client == ("203.0.113.7", 0)
+    assert forwarded(value + ", for=10.0.0.1").client is None
+
+
+def test_white_space_around_semicolons_is_no_part_of_a_pair() -> None:
+    blanks = " \t" * 30_000
+    element = forwarded(f"for=203.0.113.7{blanks};{blanks};proto=https{blanks};")
+    assert (element.client, element.scheme) == (("203.0.113.7", 0), "https")
 
 
 @pytest.mark.parametrize(
