@@ -214,16 +214,6 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
         if self._sending is not OPEN:
             raise self._send_error()
 
-    async def _wait_writable(self) -> None:
-        # The loop refuses to watch a descriptor that a transport has; its twin has another number.
-        twin = self._sock.dup()
-        self._loop.add_writer(twin, lambda: _wake(self._drained))
-        try:
-            await self._wait_drained()
-        finally:
-            self._loop.remove_writer(twin)
-            twin.close()
-
     def pause_writing(self) -> None:
         self._writing_paused = True
 

@@ -12,7 +12,6 @@ import select
 import socket
 import struct
 import sys
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import BusyResourceError
@@ -28,6 +27,8 @@ __all__ = ["SocketStream", "prepare"]
 _IP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _FILE_PIECE: Final = 262_144
 """The most of a file that is sent in one go: others have to get their turn, and reading may wait for the disk."""
+_FILE_WAIT: Final = 4096
+"""As much of it is read and sent where the kernel is full, and whoever sends has to wait: a page, which costs least."""
 _LOST: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTUNREACH})
 """What sendfile says of the connection; anything else is said of the file."""
 # Windows packs `struct linger` as two shorts, everyone else as two ints.
@@ -70,25 +71,20 @@ class SocketStream(Stream):
             return await super().send_file(fd, offset, count)
         if self._rest is not None:
             raise BusyResourceError("sending to")
-        while self._sending is OPEN:
-            try:
-                return os.sendfile(self._sock.fileno(), fd, offset, min(count, _FILE_PIECE))
-            except BlockingIOError:
-                await self._wait_writable()
-            except OSError as exc:
-                if exc.errno not in _LOST:
-                    # Not every file system can do it. One that cannot be read at all says so again.
-                    return await super().send_file(fd, offset, count)
-                self._break_sending(exc)
-                raise self._send_error() from exc
-        raise self._send_error()
-
-    @abstractmethod
-    async def _wait_writable(self) -> None:
-        """Wait until the kernel takes something again, or the stream is closed.
-
-        :raises: what `send` raises
-        """
+        if self._sending is not OPEN:
+            raise self._send_error()
+        try:
+            return os.sendfile(self._sock.fileno(), fd, offset, min(count, _FILE_PIECE))
+        except BlockingIOError:
+            # asyncio waits for a socket that has a transport only with bytes to send; a duplicate that it would watch
+            # needs a descriptor, and there may be none left. So a little of the file is sent as any bytes are.
+            return await super().send_file(fd, offset, min(count, _FILE_WAIT))
+        except OSError as exc:
+            if exc.errno not in _LOST:
+                # Not every file system can do it. One that cannot be read at all says so again.
+                return await super().send_file(fd, offset, count)
+            self._break_sending(exc)
+            raise self._send_error() from exc
 
     async def send_eof(self) -> None:
         if self._rest is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,30 @@ async def test_a_file_arrives_unchanged_however_slowly_it_is_read(pair: Pair, fd
         assert await receive_exactly(peer, len(PATTERN)) == PATTERN
         assert (await sending.wait()).value == b"%d" % len(PATTERN)
     assert os.lseek(fd, 0, os.SEEK_CUR) == len(PATTERN), "the file's own position is not touched"
+
+
+@contextlib.contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Those that are open go on working."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@bounded
+async def test_a_file_that_has_to_wait_needs_no_descriptor(pair: Pair, fd: int) -> None:
+    ours, peer = pair
+    with no_descriptor_left():
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(fd)
+        async with anyio.create_task_group() as tasks:
+            sending = await start(tasks, lambda: send_whole(ours, fd))
+            assert sending.blocked
+            assert await receive_exactly(peer, len(PATTERN)) == PATTERN
+            assert (await sending.wait()).error is None
 
 
 @bounded
