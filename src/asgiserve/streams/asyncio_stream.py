@@ -189,6 +189,7 @@ class AsyncioStream(SocketStream, asyncio.Protocol):
             return True
         if self._drained is not None:
             raise BusyResourceError("sending to")
+        self._rest_can_be_sent()
         try:
             while (transport := self._transport) is None:
                 self._make_transport()

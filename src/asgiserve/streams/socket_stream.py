@@ -38,14 +38,12 @@ _LINGER_ON_FOR_NO_TIME: Final = struct.pack("hh" if sys.platform == "win32" else
 class SocketStream(Stream):
     """The part of a socket's stream that needs no event loop."""
 
-    __slots__ = ("_peer", "_rest", "_sock")
+    __slots__ = ("_peer", "_sock")
 
     def __init__(self, sock: socket.socket, peer: Any = None) -> None:
         super().__init__()
         self._peer = peer
         self._sock = sock
-        self._rest: memoryview | None = None
-        """What `send_nowait` has left for `flush`."""
 
     def send_nowait(self, item: bytes | memoryview) -> bool:
         # Straight to the socket, also on asyncio: its transport would do the same after ten times the work,

@@ -66,12 +66,14 @@ _SEND_ERRORS: Final[dict[Half, type[Exception]]] = {
 class Stream(ByteStream):
     """A byte stream to one peer. One task may receive while another sends."""
 
-    __slots__ = ("_fault", "_receiving", "_sending")
+    __slots__ = ("_fault", "_receiving", "_rest", "_sending")
 
     def __init__(self) -> None:
         self._receiving: Half = OPEN
         self._sending: Half = OPEN
         self._fault: BaseException | None = None
+        self._rest: memoryview | None = None
+        """What `send_nowait` has left for `flush`; over TLS, empty if it is encrypted already."""
 
     # --- what every stream can do -------------------------------------------------------------------------
 
@@ -220,6 +222,15 @@ class Stream(ByteStream):
         self._keep_fault(fault)
         if self._sending is OPEN:
             self._sending = BROKEN
+
+    def _rest_can_be_sent(self) -> None:
+        """What `flush` asks before it waits: nobody would wake it for an end that came before.
+
+        :raises: what `send` raises
+        """
+        if self._sending is not OPEN:
+            self._rest = None
+            raise self._send_error()
 
     def _keep_fault(self, fault: BaseException | None) -> None:
         if fault is not None:

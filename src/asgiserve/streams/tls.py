@@ -63,7 +63,6 @@ class TlsStream(Stream):
         "_interrupted",
         "_outgoing",
         "_receive_waits",
-        "_rest",
         "_send_waits",
         "_stream",
         "_tls",
@@ -86,8 +85,6 @@ class TlsStream(Stream):
         self._interrupted = False
         self._receive_waits = False
         self._send_waits = False
-        self._rest: memoryview | None = None
-        """What `send_nowait` has left for `flush`; empty if it is encrypted already."""
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -222,10 +219,11 @@ class TlsStream(Stream):
             return True
         if self._send_waits:
             raise BusyResourceError("sending to")
+        self._rest_can_be_sent()
         self._send_waits = True
         try:
             await self._flush()
-            if rest:
+            if rest:  # not encrypted yet
                 self._tls.write(rest[:SLICE_SIZE])
                 await self._flush()
         except ssl.SSLError as exc:

@@ -147,6 +147,7 @@ class TrioStream(SocketStream):
             return True
         if self._send_waits:
             raise BusyResourceError("sending to")
+        self._rest_can_be_sent()
         try:
             await self._wait_writable()
         finally:

@@ -169,6 +169,10 @@ class _FaultyStream(MemoryStream):
         self._let_in_what_is_due()
         return super().send_nowait(item)
 
+    async def flush(self) -> bool:
+        self._let_in_what_is_due()
+        return await super().flush()
+
     def peer_closed(self) -> bool:
         self._let_in_what_is_due()
         return super().peer_closed()

@@ -44,8 +44,6 @@ class MemoryStream(Stream):
         self._interrupted = False
         self._room: Event | None = None
         """What the task in `send` waits for; None while there is no such task."""
-        self._rest: memoryview | None = None
-        """What `send_nowait` has left for `flush`."""
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -110,16 +108,22 @@ class MemoryStream(Stream):
         return self._rest is None
 
     async def flush(self) -> bool:
-        if self._rest is None:
+        rest = self._rest
+        if rest is None:
             return True
         if self._room is not None:
             raise BusyResourceError("sending to")
-        try:
-            await self._wait_for_room()
-        except BaseException:
-            self._rest = None
-            raise
-        self._rest = self._deliver(self._rest) or None
+        self._rest_can_be_sent()
+        # Tried first: room that the peer has made since `send_nowait` wakes nobody.
+        left = self._deliver(rest)
+        if len(left) == len(rest):
+            try:
+                await self._wait_for_room()
+            except BaseException:
+                self._rest = None
+                raise
+            left = self._deliver(left)
+        self._rest = left or None
         return self._rest is None
 
     def _deliver(self, item: memoryview) -> memoryview:

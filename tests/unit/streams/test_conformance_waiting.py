@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio import BrokenResourceError, BusyResourceError
+from anyio import BrokenResourceError, BusyResourceError, ClosedResourceError
 
 from tests.unit.streams.steps import (
     PATTERN,
     bounded,
+    interrupted_receive,
     receive_exactly,
     receive_to_end,
     send_until_blocked,
@@ -20,9 +21,53 @@ from tests.unit.streams.steps import (
 )
 
 if TYPE_CHECKING:
+    from asgiserve.streams import Stream
     from tests.unit.streams.conftest import Pair
 
 pytestmark = pytest.mark.anyio
+
+
+# --- flush ------------------------------------------------------------------------------------------------
+
+
+def send_until_full(stream: Stream) -> None:
+    while stream.send_nowait(PATTERN[:16384]):
+        pass
+
+
+@bounded
+async def test_a_flush_uses_room_that_was_made_before_it_was_called(pair: Pair) -> None:
+    ours, peer = pair
+    assert not ours.send_nowait(PATTERN)
+    async with anyio.create_task_group() as tasks:
+        receiving = await start(tasks, lambda: receive_exactly(peer, len(PATTERN)))
+        await anyio.wait_all_tasks_blocked()  # it has taken what was there, and waits for more
+        while not await ours.flush():
+            pass
+        assert (await receiving.wait()).value == PATTERN
+
+
+@pytest.mark.parametrize("how", ["aclose", "abort"])
+@bounded
+async def test_a_flush_after_closing_is_refused(pair: Pair, how: str) -> None:
+    ours, _ = pair
+    send_until_full(ours)
+    if how == "abort":
+        ours.abort()
+    await ours.aclose()
+    with pytest.raises(ClosedResourceError):
+        await ours.flush()
+
+
+@bounded
+async def test_a_flush_after_a_reset_by_the_peer_is_refused(pair: Pair) -> None:
+    ours, peer = pair
+    await interrupted_receive(ours)  # on asyncio a transport notices the reset by itself
+    send_until_full(ours)
+    peer.abort()
+    assert await receive_to_end(ours) == b""
+    with pytest.raises(BrokenResourceError):
+        await ours.flush()
 
 
 # --- cancellation -----------------------------------------------------------------------------------------
