@@ -209,6 +209,16 @@ def test_tls_comes_with_an_authority_that_clients_can_trust(loop: dict[str, str]
             httpx.get(server.url, trust_env=False)
 
 
+def test_a_place_with_tls_off_is_plain_beside_one_that_speaks_tls(loop: dict[str, str]) -> None:
+    for places in (["127.0.0.1:0,tls=off", "127.0.0.1:0"], ["127.0.0.1:0", "127.0.0.1:0,tls=off"]):
+        with live_server(answering("hello"), tls=True, bind=places, **loop) as server:
+            for place, (host, port) in zip(places, server.addresses, strict=True):
+                scheme = "http" if place.endswith("off") else "https"
+                url = f"{scheme}://{host}:{port}"
+                assert httpx.get(url, verify=server.client_context(), trust_env=False).text == "hello"
+                assert (server.url == url) is (place == places[0])
+
+
 def test_tls_of_its_own_and_a_context_are_not_for_the_same_server() -> None:
     with pytest.raises(ConfigError, match="tls"), live_server(failing, tls=True, ssl_context=object()):  # type: ignore[arg-type]
         pass

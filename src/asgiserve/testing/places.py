@@ -67,6 +67,8 @@ class Place:
         addresses = [one.socket.getsockname() for one in self._bound]
         inet = [address for address in addresses if isinstance(address, tuple)]
         paths = [os.fsdecode(address) for address in addresses if not isinstance(address, tuple)]
+        # A URL leads to the first TCP port, or to the first of all places.
+        self._plain = self._bound[addresses.index(inet[0]) if inet else 0].plain
         self.addresses = tuple(address[:2] if isinstance(address, tuple) else address for address in addresses)
         self.uds = paths[0] if paths else None
         self.port: int | None = inet[0][1] if inet else None
@@ -77,7 +79,8 @@ class Place:
 
     @property
     def secure(self) -> bool:
-        return self.ssl_context is not None or self.settings.tls.ssl_certfile is not None
+        """Whether the place that a URL leads to speaks TLS."""
+        return not self._plain and (self.ssl_context is not None or self.settings.tls.ssl_certfile is not None)
 
     def url(self, scheme: str) -> str:
         """`scheme` is "http" or "ws", and gets its "s" where it needs one."""
@@ -87,7 +90,7 @@ class Place:
 
     def listeners(self) -> list[SocketListener]:
         """For one server, which closes them; the sockets themselves go on listening."""
-        return [SocketListener(BoundSocket(one.socket.dup())) for one in self._bound]
+        return [SocketListener(BoundSocket(one.socket.dup(), plain=one.plain)) for one in self._bound]
 
     def close(self) -> None:
         """Stop listening. Idempotent."""
