@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from asgiserve import BindError, ConfigError, ShutdownError, StartupError
 from asgiserve.testing import ServerHangs, async_live_server, live_server
+from asgiserve.testing.loops import tasks_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -350,6 +351,16 @@ async def test_a_cancelled_block_cancels_its_server_and_lets_lifespan_shut_down(
 
     assert scope.cancelled_caught
     assert log == ["hello startup", "hello shutdown"]
+
+
+@pytest.mark.anyio
+async def test_a_block_that_is_cancelled_before_its_server_has_begun_leaves_none() -> None:
+    for _ in range(10):  # on trio it is chance which of the two tasks runs first
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with async_live_server(answering("never")):
+                raise AssertionError("the block has begun")
+        assert "asgiserve server for tests" not in tasks_text()
 
 
 @pytest.mark.anyio

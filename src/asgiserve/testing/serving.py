@@ -59,6 +59,8 @@ class _Run:
         self._place = place
         self._errors = errors
         self._patience = patience
+        self._abandoned = False
+        """Nobody waits for it any more; told to a run that may not have begun."""
         self._scope: anyio.CancelScope | None = None
         self._server: Server | None = None
         self._error: BaseException | None = None
@@ -73,6 +75,8 @@ class _Run:
         raise NotImplementedError
 
     async def _serve(self) -> None:
+        if self._abandoned:
+            return
         place = self._place
         listeners = place.listeners()
         try:
@@ -87,6 +91,7 @@ class _Run:
             )
 
     def _abandon(self) -> None:
+        self._abandoned = True
         if self._scope is not None:
             self._scope.cancel()
 
@@ -129,16 +134,20 @@ class ServerThread(_Run):
         try:
             in_time = self._settled.wait(self._patience)
         except BaseException:
-            self._call(self._abandon)
+            self._abandon_thread()
             raise
         if not in_time:
             told = self._tell()
-            self._call(self._abandon)
+            self._abandon_thread()
             self._thread.join(_CANCELLED_SECONDS)
             raise self._hangs("has not started", told)
         if self._server is None:
             self._thread.join(self._patience)
             self._raise_error()
+
+    def _abandon_thread(self) -> None:
+        self._abandoned = True  # its loop may not run yet, and nobody could be called there
+        self._call(self._abandon)
 
     def finish(self) -> None:
         """Stop the server; return when its loop is closed. Raise how it ended. One that hangs is left to itself."""
