@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from asgiserve.supervise.actions import End, Failure, Member, Say, Start
 from asgiserve.supervise.restarts import STEADY_SECONDS, Restarts
-from asgiserve.supervise.states import NOT_STARTED, State, Stop
+from asgiserve.supervise.states import GAVE_UP, NOT_STARTED, State, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,14 +252,13 @@ class Fleet:
     # --- ends ---
 
     def _gone_at_stop(self, member: Member, ended: Ended) -> None:
-        # Before it was ready, SIGTERM ends a worker by its default action: that is as it was told.
-        if ended.code == 0 or member.ready_at is None:
+        if _as_told(member, ended):
             return
         self.bad_ends += 1
         self._say(f"Worker {member.name} {ended}.", "error")
 
     def _gone_as_told(self, member: Member, ended: Ended) -> None:
-        if ended.code == 0 or member.ready_at is None:
+        if _as_told(member, ended):
             self._say(f"Worker {member.name} has ended.")
         else:
             self._say(f"Worker {member.name} {ended}.", "error")
@@ -317,6 +316,12 @@ class Fleet:
 
     def _say(self, text: str, level: Literal["info", "warning", "error"] = "info") -> None:
         self._said.append(Say(text, level))
+
+
+def _as_told(member: Member, ended: Ended) -> bool:
+    """Before it was ready, SIGTERM ends a worker by its default action. It gives up, if it is told in the very moment in
+    which we hear that it is."""
+    return ended.code in (0, GAVE_UP) or member.ready_at is None
 
 
 def counted(workers: int) -> str:

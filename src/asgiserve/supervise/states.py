@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NOT_STARTED", "Ended", "State", "Stop"]
+__all__ = ["GAVE_UP", "NOT_STARTED", "Ended", "State", "Stop"]
 
 
 class State(enum.Enum):
@@ -39,6 +39,9 @@ class Stop(enum.IntEnum):
 
 NOT_STARTED: Final = 3
 """The exit code of a process whose application could not be loaded or started, or whose address not be bound."""
+
+GAVE_UP: Final = 128 + signal.SIGTERM
+"""The exit code of a worker that was told to end while its application started."""
 
 _HINTS: Final[Mapping[int, str]] = {
     signal.SIGKILL: " (by hand, or by the system because memory ran out)",

@@ -28,7 +28,7 @@ from asgiserve.server.listeners import Sharing
 from asgiserve.signals import INTERACTIVE_GRACE, serve_until_signalled
 from asgiserve.supervise.channel import Channel, read_plan
 from asgiserve.supervise.inspection import answering_thread
-from asgiserve.supervise.states import NOT_STARTED
+from asgiserve.supervise.states import GAVE_UP, NOT_STARTED
 
 if TYPE_CHECKING:
     import logging
@@ -98,7 +98,7 @@ async def _serve(job: Job, control: socket.socket, inspection: socket.socket, pl
     bound = [BoundSocket(_inherited(number), plain=plain) for number, plain in job.sockets]
     channel = Channel(control)
     link = _Link(channel, plan)
-    code = 128 + signal.SIGTERM
+    code: int = GAVE_UP
     with ExitStack() as stack, bare_errors():
         stack.callback(channel.close)
         for one in bound:

@@ -10,7 +10,7 @@ import pytest
 from asgiserve.supervise.actions import End, Failure, Say, Start
 from asgiserve.supervise.fleet import REPLACE_AGAIN_SECONDS, Fleet
 from asgiserve.supervise.restarts import STEADY_SECONDS
-from asgiserve.supervise.states import Ended, State, Stop
+from asgiserve.supervise.states import GAVE_UP, Ended, State, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -423,6 +423,15 @@ def test_a_stop_tells_all_and_starts_none(how: Stop) -> None:
     assert run.fleet.bad_ends == 0
 
 
+def test_a_worker_that_gives_up_because_it_was_told_in_the_moment_it_was_ready_has_ended_well() -> None:
+    run = all_ready(1)
+    run.fleet.stop(Stop.GRACEFUL)
+    run.step()
+    run.gone(member(run, "[1]"), Ended(GAVE_UP))
+    assert run.fleet.over
+    assert run.fleet.bad_ends == 0
+
+
 def test_a_worker_whose_process_is_made_while_the_stop_comes_is_told_too() -> None:
     run = all_ready(1)
     (start,) = [one for one in _decided_after_a_death(run) if isinstance(one, Start)]
@@ -575,7 +584,7 @@ def test_a_change_while_the_new_one_starts_begins_again() -> None:
     run.step()
 
     assert run.ended == [("[1]", Stop.QUICK)]
-    assert len(run.gone(member(run, "[1]"), Ended(143))) == 1
+    assert len(run.gone(member(run, "[1]"), Ended(GAVE_UP))) == 1
 
 
 # --- whatever happens -------------------------------------------------------------------------
