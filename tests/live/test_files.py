@@ -41,6 +41,10 @@ def application(folder: Path, sent: list[str]) -> Any:
     async def route() -> FileResponse:
         return FileResponse(folder / "large.bin")
 
+    @made.get("/relative")
+    async def relative() -> FileResponse:
+        return FileResponse("large.bin")
+
     made.mount("/", StaticFiles(directory=folder))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,15 +57,18 @@ def application(folder: Path, sent: list[str]) -> Any:
     return app
 
 
-def test_files_of_starlette_are_sent_by_their_paths(live_server: LiveServers, http: Clients, folder: Path) -> None:
+def test_files_of_starlette_are_sent_by_their_paths(
+    live_server: LiveServers, http: Clients, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     sent: list[str] = []
     client = http(live_server(application(folder, sent)))
-    for target in ("/route", "/large.bin"):
+    for target in ("/route", "/relative", "/large.bin"):
         answer = client.get(target)
         assert (answer.headers["content-length"], len(answer.content)) == (str(len(CONTENT)), len(CONTENT))
         assert hashlib.sha256(answer.content).digest() == hashlib.sha256(CONTENT).digest()
     assert client.get("/small.txt").text == "small"
-    assert sent.count("http.response.pathsend") == 3
+    assert sent.count("http.response.pathsend") == 4
     assert client.get("/large.bin", headers={"range": "bytes=5-9"}).content == CONTENT[5:10]
     assert client.head("/large.bin").headers["content-length"] == str(len(CONTENT))
     assert client.get("/missing").status_code == 404

@@ -15,7 +15,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from os.path import isabs
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiserve.asgi.message_values import check_headers, given_headers, read_headers, refusal, whole_number, wrong
@@ -138,8 +137,8 @@ def _read_body(response: ResponseMessages, message: Message) -> Waiting:
 
 def _read_path(response: ResponseMessages, message: Message) -> Waiting:
     path = message.get("path")
-    if not isinstance(path, str) or not isabs(path):
-        raise wrong(message, "path", path, "an absolute path as a str")
+    if not isinstance(path, str):  # ASGI says an absolute one, and Starlette sends what it was given
+        raise wrong(message, "path", path, "a path as a str")
     response.state = TRAILERS if response.trailers_follow else COMPLETE
     return response.write_path(path)
 

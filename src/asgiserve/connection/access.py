@@ -37,7 +37,9 @@ def log_access(exchange: Exchange) -> None:
     if lines is not None and lines.excluded is not None and lines.excluded(exchange.path):
         return
     status = exchange.status
-    if exchange.over is not None and (connection.outlet.broken or not exchange.completed):
+    # Of a response to HEAD, everything has been said with its head.
+    complete = exchange.completed or (exchange.head_sent and head.method == "HEAD")
+    if exchange.over is not None and (connection.outlet.broken or not complete):
         status = _STATUS_OF_LOSS.get(exchange.over, status or 500)  # 0 would say that there was no request
     target = head.raw_path + b"?" + head.query if head.query else head.raw_path
     record = logs.AccessRecord(

@@ -43,7 +43,7 @@ _LET_GO_SECONDS: Final = 1.0
 class HeadWait:
     """The wait of one connection, and whether it waits at all."""
 
-    __slots__ = ("_deadlines", "_idle_since", "_idle_watched", "_service", "_stream", "expired", "phase")
+    __slots__ = ("_before", "_deadlines", "_idle_since", "_idle_watched", "_service", "_stream", "expired", "phase")
 
     def __init__(self, service: Service, deadlines: Deadlines, stream: Stream) -> None:
         self._service = service
@@ -53,6 +53,8 @@ class HeadWait:
         self._idle_watched = False
         """A deadline for idling is armed. It may have been armed long ago: see `idled`."""
         self.phase: Phase = _OPENED
+        self._before: Phase = _OPENED
+        """What the connection did before it began to idle."""
         self.expired: Reason | None = None
         """The wait is to end, and why. Whoever waits has not seen it yet."""
 
@@ -64,6 +66,7 @@ class HeadWait:
 
     def begin(self) -> None:
         """Nothing of the next request is here yet."""
+        self._before = self.phase
         self.phase = IDLE
         self._idle_since = self._service.clock()
         if not self._idle_watched:
@@ -132,4 +135,7 @@ class HeadWait:
 
     def _idle_limit(self) -> float:
         timeouts = self._service.timeouts
-        return timeouts.linger if self._service.draining else timeouts.keep_alive
+        if self._service.draining:
+            return timeouts.linger
+        # Whoever has just connected is about to send a head: a keep-alive of 0 must not cut it off.
+        return max(timeouts.keep_alive, timeouts.head) if self._before is _OPENED else timeouts.keep_alive

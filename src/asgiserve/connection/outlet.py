@@ -20,6 +20,8 @@ from asgiserve.connection.deadlines import Reason
 from asgiserve.connection.turn import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgiserve.connection.deadlines import Deadlines
     from asgiserve.connection.service import Service
     from asgiserve.streams import Stream
@@ -150,8 +152,11 @@ class Outlet:
             return False
         return True
 
-    async def write_file(self, before: bytes, fd: int, offset: int, count: int, behind: bytes) -> bool:
-        """As `write`, of so many bytes of an open file with bytes on both sides.
+    async def write_file(
+        self, before: bytes, fd: int, offset: int, count: int, behind: bytes, *, progress: Callable[[int], None]
+    ) -> bool:
+        """As `write`, of so many bytes of an open file with bytes on both sides. `progress` is told of each part of it
+        that is written.
 
         :raises OSError: the file cannot be read, or has become shorter; the outlet is broken
         """
@@ -167,6 +172,7 @@ class Outlet:
                 sent = await self._stream.send_file(fd, offset, count)
                 if not sent:
                     raise OSError(errno.EIO, "the file has become shorter while it was sent")
+                progress(sent)
                 offset += sent
                 count -= sent
                 if count:

@@ -226,14 +226,17 @@ class Response(ResponseMessages):
         if around is None:
             if head:
                 await self.write(head)
-        elif await self.connection.outlet.write_file(head + around[0], fd, start, count, around[1]):
-            self.body_bytes += count
-        else:
+        elif not await self.connection.outlet.write_file(
+            head + around[0], fd, start, count, around[1], progress=self._count
+        ):
             self._lost_while(more)
         if more:
             await checkpoint()
         else:
             self._part_written(more)
+
+    def _count(self, size: int) -> None:
+        self.body_bytes += size
 
     def hint(self, links: list[bytes]) -> Awaitable[None]:
         # Behind the final head, or to a client of HTTP/1.0, there is no place for it on the wire.

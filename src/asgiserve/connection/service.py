@@ -140,8 +140,8 @@ class Service:
         """Somebody who is no trusted proxy has connected, although `proxy_protocol` serves only proxies."""
         self.draining = False
         """Set at a stop: who has no request gets no more time for one than the linger."""
-        self.says_close = False
-        """Set at a stop, and before its delay: every response says `Connection: close`."""
+        self.says_close = timeouts.keep_alive == 0
+        """Every response says `Connection: close`; set at a stop, and before its delay."""
         self.lingering: set[Running] = set()
         """Applications that go on after their response, or behind the end of their WebSocket."""
         self.slots = None if limits.connections is None else anyio.Semaphore(limits.connections)

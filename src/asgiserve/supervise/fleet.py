@@ -319,8 +319,8 @@ class Fleet:
 
 
 def _as_told(member: Member, ended: Ended) -> bool:
-    """Before it was ready, SIGTERM ends a worker by its default action. It gives up, if it is told in the very moment in
-    which we hear that it is."""
+    """Before it was ready, SIGTERM ends a worker by its default action. Told in the very moment in which we hear
+    that it is, it gives up."""
     return ended.code in (0, GAVE_UP) or member.ready_at is None
 
 

@@ -228,7 +228,6 @@ class Loud:
         ("BODY", {"type": "http.response.body", "body": [1, 2]}, "body"),
         ("BODY", {"type": "http.response.body", "body": Loud()}, "body"),
         ("BODY", {"type": "http.response.pathsend"}, "path"),
-        ("BODY", {"type": "http.response.pathsend", "path": "relative"}, "path"),
         ("BODY", {"type": "http.response.pathsend", "path": b"/bytes"}, "path"),
         ("BODY", {"type": "http.response.pathsend", "path": Loud()}, "path"),
         ("BODY", {"type": "http.response.zerocopysend"}, "file"),

@@ -10,6 +10,8 @@ import pytest
 from tests.unit.connection.applications import access_lines, body, errors_in, get, reply, serving_http, start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from asgiserve.types import ASGIApplication, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,23 @@ async def test_the_line_of_a_head_request_says_0_bytes(app: ASGIApplication, cap
         client = served.connect()
         await client.send(get().replace(b"GET", b"HEAD"))
         assert (await client.response("HEAD")).status == 200
+    assert told(caplog) == [("HEAD", 200, 0)]
+
+
+async def test_a_client_that_leaves_behind_the_head_that_it_has_asked_for_has_not_left_early(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get().replace(b"GET", b"HEAD"))
+        assert (await client.response("HEAD")).status == 200
+        await client.stream.aclose()
+        await anyio.sleep(1)
     assert told(caplog) == [("HEAD", 200, 0)]
 
 
@@ -151,6 +170,27 @@ async def test_a_peer_that_was_lost_before_its_response_got_0_bytes(caplog: pyte
         client.stream.abort()
         await anyio.sleep(2)
     assert told(caplog) == [("GET", 499, 0)]
+
+
+async def test_what_was_written_of_a_file_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(10 * PIECE))
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, length=10 * PIECE)
+        await send({"type": "http.response.pathsend", "path": str(file)})
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=PIECE // 10)
+        await client.send(get())
+        data = b""
+        while len(data) < PIECE * 5:
+            data += await client.read()
+        client.stream.abort()
+        await anyio.sleep(1)
+    ((method, status, size),) = told(caplog)
+    assert (method, status) == ("GET", 499)
+    assert PIECE * 4 < size <= len(data)
 
 
 @pytest.mark.parametrize("fails", [True, False])

@@ -129,6 +129,21 @@ async def test_a_file_ends_the_response_behind_which_trailers_follow(file: Path,
     assert (response.body, response.trailers) == (content, [(b"x-sum", b"1")])
 
 
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+async def test_a_relative_path_is_one_from_the_current_directory(
+    file: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Starlette's FileResponse gives it on."""
+    monkeypatch.chdir(file.parent)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send, length=len(content))
+        await send({"type": "http.response.pathsend", "path": file.name})
+
+    async with serving_http(app) as served:
+        assert (await served.connect().get()).body == content
+
+
 @pytest.mark.parametrize("content", [LARGE])
 @pytest.mark.parametrize(
     ("name", "error"), [("missing", FileNotFoundError), ("null\0byte", ValueError), ("half \ud800", ValueError)]

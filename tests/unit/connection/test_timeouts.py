@@ -62,6 +62,16 @@ async def test_an_idle_connection_is_closed_silently_at_the_keep_alive_timeout()
         assert await seconds_until_closed(client) == within_a_tick(20)
 
 
+async def test_without_keep_alive_a_connection_has_the_time_of_a_head_for_its_one_request() -> None:
+    async with serving_http(path, timeout_keep_alive=0, timeout_head=8) as served:
+        assert await seconds_until_closed(served.connect()) == within_a_tick(8)
+        client = served.connect()
+        await anyio.sleep(7)
+        response = await client.get("/one")
+        assert (response.body, response.headers["connection"]) == (b"/one", "close")
+        assert await client.is_closed()
+
+
 async def test_an_idle_connection_is_closed_although_its_last_body_was_not_read() -> None:
     async with serving_http(path, timeout_keep_alive=20) as served:
         client = served.connect()
