@@ -75,7 +75,7 @@ class LastResort:
         self._asleep.acquire()
         while time.monotonic() < self._until:
             time.sleep(_LOOK_SECONDS)
-        if self._run_ended() and threading.main_thread().is_alive():
+        if self._run_ended() and not _python_ends():
             return  # this is not the end of the process: a program has called the command line, and goes on
         try:
             self._silent.release()
@@ -113,6 +113,17 @@ def leave(release: Callable[[], None]) -> None:
     logs.log_error("Leaving without what goes on although it was cancelled.")
     logging.shutdown()
     os._exit(1)
+
+
+def _python_ends() -> bool:
+    """Whether the program is over, and what is left is Python's own end."""
+    main = threading.main_thread()
+    # The main thread counts as alive until the jobs of every concurrent.futures pool are done. What waits for them is
+    # called by the interpreter, and so stands below no program: a program's first call is never one of this module.
+    frame = sys._current_frames().get(main.ident or 0)
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return not main.is_alive() or (frame is not None and frame.f_globals is vars(threading))
 
 
 def _stack(frame: FrameType | None) -> str:

@@ -152,6 +152,39 @@ def test_a_signal_behind_the_stop_ends_the_wait_for_threads(live_server: LiveSer
     assert "Traceback" not in server.stderr.text
 
 
+def test_jobs_of_the_applications_own_pool_are_left_behind(live_server: LiveServers) -> None:
+    """Python waits for them before the main thread counts as ended: to look at it, the program seems to go on."""
+    server = live_server(SITE, timeout_graceful_shutdown=0.2)
+    server.expected_code = 1
+
+    code, took = stopped(server, "/pooled")
+
+    assert code == 1
+    assert 1 < took < 1 + LATE
+    said = server.stderr.text
+    assert said.index("lifespan: shutdown") < said.index("The thread 'pooled_0' goes on after the server's end:\n")
+    assert "in wait\n" in said
+    assert said.splitlines()[-1].endswith("Leaving without waiting for it.")
+
+
+def test_a_signal_behind_the_stop_ends_the_wait_for_such_jobs(live_server: LiveServers) -> None:
+    server = live_server(SITE, timeout_graceful_shutdown="none")
+    server.expected_code = 1
+    with RawClient(server.port) as client:
+        assert client.get("/pooled").status == 200
+    server.send_signal(signal.SIGTERM)
+    server.stderr.wait_for("Finished server process")
+    time.sleep(1)  # what threads have at least
+    assert server.process.poll() is None
+
+    began = time.monotonic()
+    server.send_signal(signal.SIGTERM)
+
+    assert server.wait_exit() == 1
+    assert time.monotonic() - began < 0.25 + LATE
+    assert "Traceback" not in server.stderr.text
+
+
 def test_an_embedded_server_returns_when_the_thread_ends_and_says_what_it_waits_for(live_server: LiveServers) -> None:
     entered, let_go, said = threading.Event(), threading.Event(), threading.Event()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import anyio
@@ -166,6 +167,12 @@ class Site:
         """The same, in asyncio's own pool of threads."""
         self.say("app: entered")
         await asyncio.to_thread(self.let_go.wait)
+
+    async def pooled(self, receive: Receive, send: Send) -> None:
+        """The same, in a pool of its own, which outlives the event loop."""
+        ThreadPoolExecutor(1, "pooled").submit(self.let_go.wait)
+        await self.hello(receive, send)
+        self.say("app: entered")
 
     async def finishing(self, receive: Receive, send: Send) -> None:
         """Leaves a thread behind that has something to do when the main thread has ended."""
