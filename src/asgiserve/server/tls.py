@@ -47,32 +47,49 @@ class Certificates:
         """Raises ConfigError."""
         self._tls = tls
         self._seen = self._look()
+        self._unread = ""
+        """Why the files, as they are, could not be read; it may pass without a change of theirs."""
+        self._told = ""
+        """What is not told again."""
         self.context: ssl.SSLContext = server_context(tls)
         """For the next handshake."""
         if tls.ssl_ca_certs is not None and tls.ssl_cert_reqs == "none":
             logs.log_warning("No client is asked for a certificate: ssl_ca_certs does nothing without ssl_cert_reqs.")
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        """Look at the files until cancelled; 2 µs a file. Whatever differs is `changed`."""
+        """Look at the files until cancelled; 2 µs a file. Whatever differs, or could not be read, is `changed`."""
         while True:
             await anyio.sleep(_LOOK_SECONDS)
-            if self._look() != self._seen:
-                changed()
+            same = self._look() == self._seen
+            if same and not self._unread:
+                continue
+            self._told = self._unread if same else ""
+            changed()
+            self._told = ""
 
     def reload(self) -> None:
         """Load the files, for the handshakes from now on. What cannot be used changes nothing, and is logged."""
         # Looked at before they are read: whoever writes to one meanwhile is noticed at the next look. Read on the loop:
         # it takes 1.6 ms (27 with all the authorities that a system trusts), and only after a change.
-        self._seen = self._look()
+        self._seen, self._unread = self._look(), ""
         try:
             self.context = server_context(self._tls)
         except ConfigError as error:
-            logs.log_error(f"The TLS certificates stay as they were: {error}")
+            if _may_pass(error):
+                self._unread = str(error)
+            if str(error) != self._told:
+                logs.log_error(f"The TLS certificates stay as they were: {error}")
         else:
             logs.log_info("The TLS certificates were read again.")
 
     def _look(self) -> list[tuple[int, ...] | None]:
         return [_signature(path) for path in _files(self._tls)]
+
+
+def _may_pass(error: ConfigError) -> bool:
+    """Whether the same files may be used at the next look: the system could not read them, having no descriptor left
+    for instance. What OpenSSL has found in them stays."""
+    return isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, ssl.SSLError)
 
 
 def _files(tls: Tls) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import resource
 import shutil
 import ssl
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +23,7 @@ from tests.unit.server.test_tls import secured
 from tests.unit.streams.conftest import CONTEXTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.support.certificates import Pair
     from tests.unit.server.running import Run
@@ -130,6 +134,39 @@ async def test_files_that_cannot_be_used_change_nothing_and_are_told_once(
         repaired = authority.pair().certificate
         await anyio.sleep(LOOK)
         assert await certificate_of(run, authority) == repaired
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Nothing can be opened in the block."""
+    gc.collect()  # what would give one back
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_files_that_cannot_be_read_for_the_moment_are_read_later(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "asgiserve")
+    async with running(hello, **authority.pair().settings) as run:
+        new = authority.pair()
+        with no_descriptor_left():
+            await anyio.sleep(10 * LOOK)
+            (line,) = lines(caplog)
+            run.server.reload_certificates()
+            await anyio.sleep(LOOK)
+        assert lines(caplog) == [line, line]  # who asks is answered
+        assert line.endswith("too many open files")
+        await anyio.sleep(LOOK)
+        assert await certificate_of(run, authority) == new.certificate
+        await anyio.sleep(10 * LOOK)
+    assert lines(caplog)[2:] == ["The TLS certificates were read again."]
 
 
 async def test_a_link_that_is_turned_to_other_files_is_a_change(authority: Authority, tmp_path: Path) -> None:
