@@ -34,6 +34,9 @@ _EXTENSION_SECONDS: Final = 10.0
 _SHORTEST_SECONDS: Final = 0.01
 """Between two signs of life; a unit that wants more of them has its unit of time wrong."""
 
+_MOST_DIGITS: Final = len(str(2**64))
+"""Of WATCHDOG_USEC, which is 64 bits wide. Python reads no number of thousands of digits."""
+
 _ONE_LINE: Final = {ord(sign): " " for sign in "\r\n"}
 """Each value is a line: none may begin another one."""
 
@@ -109,7 +112,8 @@ class Notifier:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(_SEND_SECONDS)
-                sock.sendto("\n".join(lines).encode(), self._address)
+                # A path need not be UTF-8, and systemd takes nothing else.
+                sock.sendto("\n".join(lines).encode(errors="backslashreplace"), self._address)
         except OSError as error:
             if not self._failed:
                 self._failed = True
@@ -120,7 +124,7 @@ def _watchdog_of(environ: Mapping[str, str], pid: int) -> float | None:
     text, owner = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not text or (owner and owner != str(pid)):
         return None
-    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+    if not (text.isascii() and text.isdecimal()) or len(text) > _MOST_DIGITS or int(text) == 0:
         logs.log_warning(f"WATCHDOG_USEC: expected a number above 0, but got {text!r}; systemd gets no signs of life.")
         return None
     return int(text) / 1_000_000

@@ -93,6 +93,11 @@ def test_a_text_with_line_ends_says_nothing_else(systemd: Systemd) -> None:
     assert systemd.told_once() == {"STATUS": "fine MAINPID=1  "}
 
 
+def test_a_path_that_is_not_utf_8_is_told_with_escapes(systemd: Systemd) -> None:
+    systemd.notifier().ready("Serving on unix:" + os.fsdecode(b"/run/\xff"))
+    assert systemd.told_once()["STATUS"] == r"Serving on unix:/run/\udcff"
+
+
 # --- nobody to tell ---------------------------------------------------------------------------
 
 
@@ -167,7 +172,7 @@ async def test_without_a_watchdog_of_ours_there_are_no_signs_of_life(systemd: Sy
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("value", ["0", "-1", "1s", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-1", "1s", "1.5", pytest.param("9" * 5000, id="5000 digits")])
 async def test_a_watchdog_without_a_number_is_told_in_the_log(
     systemd: Systemd, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
