@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from asgiserve.errors import BindError, ConfigError
 from asgiserve.server.activation import adopt
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from asgiserve.config import Bind
     from asgiserve.server.activation import PassedSocket
 
-__all__ = ["BoundSocket", "bind_all", "check_form", "check_tls", "name_of", "url_of"]
+__all__ = ["BoundSocket", "address_of", "bind_all", "check_form", "check_tls", "url_of"]
+
+_Address: TypeAlias = tuple[Any, ...]
+"""Of a TCP socket: host and port, and with IPv6 also flow label and link (RFC 4007)."""
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 8000
@@ -64,12 +67,17 @@ def bind_all(bind: Bind, passed: Sequence[PassedSocket] = ()) -> list[BoundSocke
 
 def url_of(sock: socket.socket, *, secure: bool) -> str:
     """How to reach a bound socket: "http://127.0.0.1:8000", "unix:/run/app.sock"."""
+    address = address_of(sock)
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    return f"{'https' if secure else 'http'}://{_bracketed(host)}:{port}"
+
+
+def address_of(sock: socket.socket) -> tuple[str, int] | str:
+    """Where a socket is bound: host and port, or the path of a Unix socket."""
     address = sock.getsockname()
-    if not isinstance(address, tuple):
-        return f"unix:{name_of(address)}"
-    host, port = address[:2]
-    scheme = "https" if secure else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return (_host_of(address), address[1]) if isinstance(address, tuple) else name_of(address)
 
 
 def check_form(bind: Bind) -> None:
@@ -134,10 +142,11 @@ def _bind_tcp(host: str, port: int) -> list[BoundSocket]:
     addresses = _resolve(host, port)
     for attempt in range(_PORT_TRIES):
         bound: list[BoundSocket] = []
-        address, chosen = host, port
+        shown, chosen = host, port
         try:
             for family, address in addresses:
-                sock = _bind_address(family, (address, chosen))
+                shown = _host_of(address)
+                sock = _bind_address(family, (address[0], chosen, *address[2:]))
                 bound.append(BoundSocket(sock))
                 chosen = sock.getsockname()[1]
             return bound
@@ -147,11 +156,11 @@ def _bind_tcp(host: str, port: int) -> list[BoundSocket]:
             # A port that was free on the first address is taken on another: look for another one.
             if port == 0 and bound and error.errno == errno.EADDRINUSE and attempt + 1 < _PORT_TRIES:
                 continue
-            raise bind_error(error, f"{_bracketed(address)}:{chosen}") from error
+            raise bind_error(error, f"{_bracketed(shown)}:{chosen}") from error
     raise AssertionError("the last attempt returns or raises")
 
 
-def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, _Address]]:
     """The addresses of a name, without repetition; "" stands for all interfaces."""
     try:
         found = socket.getaddrinfo(
@@ -159,8 +168,8 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
         )
     except (OSError, UnicodeError) as error:
         raise BindError(f"Cannot resolve the host name {host!r}: {reason(error)}.") from error
-    addresses = [(family, str(address[0])) for family, _, _, _, address in found]
-    different: list[tuple[socket.AddressFamily, str]] = list(dict.fromkeys(addresses))
+    addresses = [(family, address) for family, _, _, _, address in found]
+    different: list[tuple[socket.AddressFamily, _Address]] = list(dict.fromkeys(addresses))
     if len(different) == 1 or _ipv6_works():
         return different
     # Names keep their IPv6 address (::1 for localhost) on machines whose IPv6 is switched off.
@@ -176,7 +185,7 @@ def _ipv6_works() -> bool:
     return True
 
 
-def _bind_address(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+def _bind_address(family: socket.AddressFamily, address: _Address) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -219,6 +228,14 @@ def _named(name: str, left: list[PassedSocket]) -> list[BoundSocket]:
         raise BindError(f"Cannot bind fd:{name}: systemd has passed no socket of this name{others}.")
     left[:] = [one for one in left if one.name != name]
     return [adopt(one) for one in found]
+
+
+def _host_of(address: _Address) -> str:
+    """Without the link behind it nobody could connect to an address that is valid on one link only."""
+    host: str = address[0]
+    if len(address) < 4 or not address[3]:
+        return host
+    return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
 
 
 def _bracketed(host: str) -> str:

@@ -37,7 +37,7 @@ from asgiserve.errors import (
 )
 from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
-from asgiserve.server.binding import BoundSocket, bind_all, check_form, check_tls, name_of, url_of
+from asgiserve.server.binding import BoundSocket, address_of, bind_all, check_form, check_tls, url_of
 from asgiserve.server.bound import reason
 from asgiserve.server.lifespan import Lifespan
 from asgiserve.server.listeners import AcceptLoop, SocketListener
@@ -284,8 +284,7 @@ class _Tree:
 
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
-        names = [one.socket.getsockname() for one in bound]
-        addresses = [name[:2] if isinstance(name, tuple) else name_of(name) for name in names]
+        addresses = [address_of(one.socket) for one in bound]
         urls = [url_of(one.socket, secure=secure and not one.plain) for one in bound]
         service = self._service
         return Server(

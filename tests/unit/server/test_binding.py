@@ -8,21 +8,21 @@ import socket
 import stat
 import sys
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asgiserve.config import Bind
 from asgiserve.errors import BindError, ConfigError
-from asgiserve.server.binding import bind_all, check_tls, url_of
+from asgiserve.server.binding import address_of, bind_all, check_tls, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from asgiserve.server.binding import BoundSocket
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address on Linux only")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 and the link lo are Linux's")
 
 
 def _has_ipv6() -> bool:
@@ -124,6 +124,39 @@ def test_an_ipv6_literal_stands_in_brackets() -> None:
         assert one.socket.family is socket.AF_INET6
         port = one.socket.getsockname()[1]
         assert url_of(one.socket, secure=False) == f"http://[::1]:{port}"
+
+
+def link_local() -> str:
+    """An address of this machine that is valid on one link only."""
+    try:
+        rows = [row.split() for row in Path("/proc/net/if_inet6").read_text().splitlines()]
+    except OSError:
+        rows = []
+    for digits, _, _, scope, _, link in rows:
+        if scope == "20":
+            address = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
+            return f"{address}%{link}"
+    pytest.skip("this machine has no link-local address, or is no Linux")
+
+
+def test_an_ipv6_address_of_one_link_is_served_on_that_link() -> None:
+    host = link_local()
+    for settings in (Bind(bind=(f"[{host}]:0",)), Bind(host=host, port=0)):
+        with bound(settings) as (one,):
+            port = one.socket.getsockname()[1]
+            assert address_of(one.socket) == (host, port)
+            assert url_of(one.socket, secure=False) == f"http://[{host}]:{port}"
+            one.socket.listen()
+            with closing(socket.create_connection((host, port), timeout=5)):
+                pass
+
+
+@needs_ipv6
+@linux_only
+def test_a_link_without_such_an_address_is_told_as_the_address_was_given() -> None:
+    with pytest.raises(BindError, match=r"Cannot bind \[fe80::1%lo\]:80: .* no such address\.$") as caught:
+        bind_all(Bind(bind=("[fe80::1%lo]:80",)))
+    assert caught.value.errno == errno.EADDRNOTAVAIL
 
 
 @needs_ipv6
