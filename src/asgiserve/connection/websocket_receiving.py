@@ -125,6 +125,8 @@ class Receiving:
             return self._take() if self._inbox else await self._disconnected()
         if turn.taken:
             if self._reads_ahead:
+                if self._inbox and not turn.wanted:
+                    return self._take()  # without a wait: a cancelled one would leave it there, each time it is asked
                 socket.stream.interrupt()
             await turn.take()
         else:

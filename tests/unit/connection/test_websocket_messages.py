@@ -19,7 +19,7 @@ from tests.support.websocket import (
     serving_websockets,
 )
 from tests.unit.connection.applications import Turns, counting
-from tests.unit.connection.websocket_applications import Journal, accept, echo, hear, say
+from tests.unit.connection.websocket_applications import TICK, Journal, accept, echo, hear, say
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -158,17 +158,18 @@ async def test_a_receive_that_is_cancelled_loses_no_message() -> None:
     assert received == [str(number) for number in range(200)]
 
 
-async def test_a_receive_in_a_cancelled_scope_gives_what_is_there_and_loses_nothing() -> None:
+@pytest.mark.parametrize("pause", [0.1, 2 * TICK], ids=["application reads", "reader on demand reads"])
+async def test_a_receive_in_a_cancelled_scope_gives_what_is_there_and_loses_nothing(pause: float) -> None:
     received: list[str | bytes] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await accept(receive, send)
         polls = 0
-        while len(received) < 5:
+        while len(received) < 5 and polls < 100:
             with anyio.move_on_after(0):
                 received.append(await hear(receive))
             polls += 1
-            await anyio.sleep(0.1)
+            await anyio.sleep(pause)
         assert polls > 5
         await say(send, "all")
 
