@@ -14,7 +14,7 @@ from asgiserve.backend import ki_protected
 from asgiserve.connection.closing import close_after_drain, close_at_last
 from asgiserve.errors import WebSocketError
 from asgiserve.events import NEED_DATA
-from asgiserve.protocols.websocket import Close
+from asgiserve.protocols.websocket import MORE, Close
 
 if TYPE_CHECKING:
     from asgiserve.connection.websocket import WebSocket
@@ -53,11 +53,11 @@ async def _await_close(socket: WebSocket) -> None:
     try:
         while True:
             event = socket.codec.next_event()
-            while event is not NEED_DATA:
-                if isinstance(event, Close):
-                    return
-                event = socket.codec.next_event()
-            await checkpoint()
-            socket.codec.receive_data(await socket.stream.receive())
+            if isinstance(event, Close):
+                return
+            if event is MORE or event is NEED_DATA:
+                await checkpoint()
+            if event is NEED_DATA:
+                socket.codec.receive_data(await socket.stream.receive())
     except (WebSocketError, EndOfStream, BrokenResourceError, ClosedResourceError):
         pass

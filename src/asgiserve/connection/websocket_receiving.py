@@ -29,7 +29,7 @@ from asgiserve.connection.websocket_inbox import Inbox
 from asgiserve.connection.websocket_phase import CONNECTING, ENDED, OPEN
 from asgiserve.errors import WebSocketError
 from asgiserve.events import NEED_DATA
-from asgiserve.protocols.websocket import Close, Ping
+from asgiserve.protocols.websocket import MORE, Close, Ping
 
 if TYPE_CHECKING:
     from asgiserve.connection.websocket import WebSocket
@@ -256,6 +256,8 @@ class Receiving:
         elif isinstance(event, Close):
             # RFC 6455 5.5.1: the answer has the peer's code.
             socket.end(event.code, event.reason, last=socket.codec.close(event.code, ""))
+        elif event is MORE:
+            socket.streak = BURST
         socket.streak += 1
         if socket.streak > BURST:
             socket.streak = 0

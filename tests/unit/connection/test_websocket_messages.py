@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -288,6 +289,47 @@ async def test_a_flood_of_frames_lets_others_run(flood: bytes) -> None:
             await client.close()
             await app.ended.wait()
     assert turns.count >= 500
+
+
+def zeros(size: int) -> bytes:
+    """A compressed message of so many."""
+    deflater = zlib.compressobj(wbits=-12)
+    compressed = deflater.compress(bytes(size)) + deflater.flush(zlib.Z_SYNC_FLUSH)
+    whole = frame(BINARY, compressed[:-4])
+    return bytes([whole[0] | 0x40]) + whole[1:]
+
+
+async def reads(receive: Receive, send: Send) -> None:
+    pass
+
+
+async def is_busy(receive: Receive, send: Send) -> None:
+    await anyio.sleep(5)
+
+
+async def closes(receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close"})
+
+
+@pytest.mark.parametrize("before", [reads, is_busy, closes])
+@pytest.mark.parametrize(
+    ("flood", "least"),
+    [(frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 5000, 50), (zeros(500_000) * 20, 15)],
+    ids=["empty fragments", "zeros"],
+)
+async def test_a_flood_that_is_much_to_decode_lets_others_run(flood: bytes, least: int, before: Any) -> None:
+    turns = Turns()
+    app = Journal(before)
+
+    async with serving_websockets(app, ws_per_message_deflate=True) as served:
+        client = served.connect(capacity=1_000_000)
+        await client.open("/", "Sec-WebSocket-Extensions: permessage-deflate")
+        await client.send(frame(PING) + flood)
+        await client.close()
+        await client.frame()  # the reading has begun, or is to begin behind our Close
+        async with counting(turns):
+            await client.is_closed()
+    assert turns.count >= least
 
 
 async def test_a_flood_behind_our_close_lets_others_run() -> None:

@@ -17,6 +17,7 @@ from tests.support.frames import (
     close,
     fragments,
     frame,
+    next_event,
     read_frames,
     text,
     the_events,
@@ -102,17 +103,17 @@ def test_nothing_is_read_behind_a_close_frame() -> None:
     assert the_events(text("a"), close(1000), text("b"), b"\xff\xff\xff") == ["a", Close(1000, "")]
     codec = WebSocketCodec(LIMITS)
     codec.receive_data(close(1000) + b"rest")
-    assert codec.next_event() == Close(1000, "")
+    assert next_event(codec) == Close(1000, "")
     codec.receive_data(text("b"))
-    assert codec.next_event() is NEED_DATA
+    assert next_event(codec) is NEED_DATA
     assert codec.buffered == 0
 
 
 def test_an_idle_codec_needs_data() -> None:
     codec = WebSocketCodec(LIMITS)
-    assert codec.next_event() is NEED_DATA
+    assert next_event(codec) is NEED_DATA
     codec.receive_data(b"")
-    assert codec.next_event() is NEED_DATA
+    assert next_event(codec) is NEED_DATA
 
 
 def test_messages_are_handed_out_one_at_a_time_and_the_rest_stays_buffered() -> None:
@@ -120,15 +121,15 @@ def test_messages_are_handed_out_one_at_a_time_and_the_rest_stays_buffered() -> 
     wire = [text("a"), frame(PING), text("b")]
     codec.receive_data(b"".join(wire))
     for event, left in (("a", wire[1:]), (Ping(b""), wire[2:]), ("b", [])):
-        assert codec.next_event() == event
+        assert next_event(codec) == event
         assert codec.buffered == len(b"".join(left))
 
 
 def test_bytes_of_a_frame_that_is_not_complete_do_not_stay_unread() -> None:
     codec = WebSocketCodec(LIMITS)
     codec.receive_data(text("hello")[:-1])
-    assert codec.next_event() is NEED_DATA
+    assert next_event(codec) is NEED_DATA
     assert codec.buffered == 0
     codec.receive_data(text("hello")[-1:] + frame(CONTINUATION)[:1])
-    assert codec.next_event() == "hello"
+    assert next_event(codec) == "hello"
     assert codec.buffered == 1

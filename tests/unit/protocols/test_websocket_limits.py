@@ -8,16 +8,19 @@ import pytest
 
 from asgiserve.errors import WebSocketError
 from asgiserve.events import NEED_DATA
-from asgiserve.protocols.websocket import Ping, WebSocketCodec, WebSocketLimits
+from asgiserve.protocols.websocket import MORE, Close, Ping, WebSocketCodec, WebSocketLimits
 from tests.support.frames import (
     BINARY,
     CONTINUATION,
     FIN,
+    LIMITS,
     MASK,
     PING,
     TEXT,
+    close,
     fragments,
     frame,
+    next_event,
     read_frames,
     text,
     the_events,
@@ -80,11 +83,31 @@ def test_endless_empty_fragments_come_to_an_end() -> None:
     codec.receive_data(frame(TEXT, flags=0))
     for _ in range(WebSocketLimits(100).max_fragments - 1):
         codec.receive_data(frame(CONTINUATION, flags=0))
-        assert codec.next_event() is NEED_DATA
+        assert next_event(codec) is NEED_DATA
     codec.receive_data(frame(CONTINUATION, flags=0))
     with pytest.raises(WebSocketError) as caught:
-        codec.next_event()
+        next_event(codec)
     assert caught.value.code == 1009
+
+
+def test_much_that_says_nothing_is_read_in_parts() -> None:
+    codec = WebSocketCodec(LIMITS)
+    codec.receive_data(frame(TEXT, flags=0) + frame(CONTINUATION, flags=0) * 1000)
+    parts = 0
+    while (event := codec.next_event()) is MORE:
+        parts += 1
+    assert event is NEED_DATA
+    assert parts >= 10
+
+
+def test_much_that_is_read_is_told_once_for_all_events_together() -> None:
+    codec = WebSocketCodec(LIMITS)
+    codec.receive_data(frame(PING) * 1000 + close(1000))
+    events = []
+    while (event := codec.next_event()) is not NEED_DATA:
+        events.append(event)
+    assert [one for one in events if one is not MORE] == [Ping(b"")] * 1000 + [Close(1000, "")]
+    assert events.count(MORE) >= 10
 
 
 def test_fragments_are_counted_for_each_message() -> None:
@@ -108,13 +131,13 @@ def test_a_message_that_comes_byte_by_byte_costs_little_more_than_its_size(opcod
         before = tracemalloc.get_traced_memory()[0]
         for piece in pieces[:-1]:
             codec.receive_data(piece)
-            assert codec.next_event() is NEED_DATA
+            assert next_event(codec) is NEED_DATA
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
     assert held < 2 * size
     codec.receive_data(pieces[-1])
-    assert len(codec.next_event()) in (size // 2, size)  # type: ignore[arg-type]
+    assert len(next_event(codec)) in (size // 2, size)  # type: ignore[arg-type]
 
 
 def test_a_refused_message_is_not_kept() -> None:
@@ -123,11 +146,11 @@ def test_a_refused_message_is_not_kept() -> None:
     try:
         before = tracemalloc.get_traced_memory()[0]
         codec.receive_data(frame(BINARY, b"x" * 900_000, flags=0))
-        assert codec.next_event() is NEED_DATA
+        assert next_event(codec) is NEED_DATA
         assert tracemalloc.get_traced_memory()[0] - before > 900_000
         codec.receive_data(frame(CONTINUATION, b"x" * 200_000))
         with pytest.raises(WebSocketError):
-            codec.next_event()
+            next_event(codec)
         assert tracemalloc.get_traced_memory()[0] - before < 50_000
     finally:
         tracemalloc.stop()

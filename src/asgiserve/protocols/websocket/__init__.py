@@ -2,7 +2,7 @@
 extension.
 
     RequestHead → handshake → accept_response
-    bytes → codec ─┬─ ordinary frame ──────┬→ str, bytes, Ping, Pong, Close
+    bytes → codec ─┬─ ordinary frame ──────┬→ str, bytes, Ping, Pong, Close; MORE
                    └─ wsproto (+ deflate) ─┘
 
 The drivers in `connection/` import the names below and nothing else.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from asgiserve.protocols.websocket.codec import WebSocketCodec, WebSocketLimits
 from asgiserve.protocols.websocket.deflate import Deflate, negotiate_deflate
-from asgiserve.protocols.websocket.events import Close, Event, Ping, Pong
+from asgiserve.protocols.websocket.events import MORE, Close, Event, Ping, Pong
 from asgiserve.protocols.websocket.handshake import (
     ExtensionOffer,
     Handshake,
@@ -22,6 +22,7 @@ from asgiserve.protocols.websocket.handshake import (
 )
 
 __all__ = [
+    "MORE",
     "Close",
     "Deflate",
     "Event",

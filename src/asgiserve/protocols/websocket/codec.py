@@ -30,7 +30,7 @@ from asgiserve.errors import LocalProtocolError, WebSocketError
 from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1.buffer import WireBuffer
 from asgiserve.protocols.websocket.close_frame import close_payload, read_close
-from asgiserve.protocols.websocket.events import Ping, Pong
+from asgiserve.protocols.websocket.events import MORE, Ping, Pong
 from asgiserve.protocols.websocket.framing import MAX_SHORT, control_frame, frame_buffers, header
 from asgiserve.protocols.websocket.masking import BIG_INTEGER_UP_TO, unmask
 
@@ -51,6 +51,12 @@ _CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
 _SLICE: Final = 1024
 """Compressed bytes that are inflated in one go: they become 1 MiB at most, which wsproto copies twice. Larger
 slices cost up to a tenth less time, and up to three times a message's size instead of one."""
+
+_WORK: Final = 262_144
+"""Bytes of payload that wsproto decodes in a row: it takes half a millisecond or so for them, in which nobody else
+runs, and one read may hold ten thousand empty fragments or 64 MiB of zeros, compressed."""
+_STEP: Final = 4096
+"""Bytes that cost as much as a frame, or a piece of one, without any."""
 
 _FREE_FRAGMENTS: Final = 1024
 _MIN_AVERAGE: Final = 128
@@ -103,6 +109,7 @@ class WebSocketCodec:
         "_parts",
         "_size",
         "_state",
+        "_work",
     )
 
     def __init__(self, limits: WebSocketLimits, deflate: Deflate | None = None) -> None:
@@ -118,6 +125,8 @@ class WebSocketCodec:
         """Bytes of the frame that is being read, still to come."""
         self._size = 0
         self._fragments = 0
+        self._work = 0
+        """Bytes decoded since the last MORE, steps included."""
         self._compressed = False
         self._parts: BytesIO | None = None
         """The message that is being read, a text as the bytes that wsproto has found to be one. Neither a list
@@ -189,7 +198,7 @@ class WebSocketCodec:
 
     def _read_on(self) -> Event:
         try:
-            while True:
+            while self._work < _WORK:
                 if self._state is _FRAME:
                     event = self._read_payload()
                 elif self._state is _CLOSED:
@@ -201,6 +210,8 @@ class WebSocketCodec:
                     event = self._read_header()
                 if event is not None:
                     return event
+            self._work = 0
+            return MORE
         except ParseFailed as error:
             raise self._fail(int(error.code), _reason(error)) from None
         except WebSocketError as error:
@@ -222,8 +233,7 @@ class WebSocketCodec:
         size = _from_bytes(wire[2 : 2 + size_bytes]) if size_bytes else short
         self._state = _FRAME
         self._left = size
-        self._frames.receive_bytes(wire)
-        frame = self._frames.process_buffer()
+        frame = self._decode(wire)
         self._count(wire[0], size)
         return None if frame is None else self._take_frame(frame)
 
@@ -244,9 +254,15 @@ class WebSocketCodec:
         if not piece:
             return NEED_DATA
         self._left -= len(piece)
-        self._frames.receive_bytes(piece)
-        frame = self._frames.process_buffer()
+        frame = self._decode(piece)
         return None if frame is None else self._take_frame(frame)
+
+    def _decode(self, wire: bytes) -> Frame | None:
+        """What wsproto makes of a header, or of a piece of a payload."""
+        self._frames.receive_bytes(wire)
+        frame = self._frames.process_buffer()
+        self._work += _STEP if frame is None else _STEP + len(frame.payload)
+        return frame
 
     def _take_frame(self, frame: Frame) -> Event | None:
         """What wsproto has decoded: a control frame, or a part of a data frame."""
@@ -287,6 +303,7 @@ class WebSocketCodec:
     def _end(self, state: _State) -> None:
         self._state = state
         self._parts = None
+        self._work = 0
         self._buffer.clear()
 
     # --- the frames that we send ------------------------------------------------------------------

@@ -7,11 +7,12 @@ the message. No rule lives here. Made by the codec, read by the WebSocket driver
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from enum import Enum
+from typing import Final, TypeAlias
 
 from asgiserve.events import NeedData
 
-__all__ = ["Close", "Event", "Ping", "Pong"]
+__all__ = ["MORE", "Close", "Event", "More", "Ping", "Pong"]
 
 
 @dataclass(slots=True)
@@ -37,5 +38,17 @@ class Close:
     reason: str
 
 
-Event: TypeAlias = str | bytes | Ping | Pong | Close | NeedData
+class More(Enum):
+    """The type of `MORE`."""
+
+    MORE = "there was much to read, and there may be more"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+MORE: Final = More.MORE
+"""Nothing yet, although much has been read: others should run before the codec is asked again. No data is needed."""
+
+Event: TypeAlias = str | bytes | Ping | Pong | Close | NeedData | More
 """`str`: a text message. `bytes`: a binary one. `NEED_DATA`: nothing yet."""
