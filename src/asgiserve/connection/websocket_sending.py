@@ -103,17 +103,27 @@ class Sending:
         socket = self._socket
         answer = socket.accept(acceptance)
         self._messages.state = OPEN
-        if not await socket.outlet.write(answer):
+        if not await self._write_answer(answer):
             self._lose_peer()
 
     async def _deny(self, chunk: BodyChunk) -> None:
         socket = self._socket
-        if not await socket.outlet.write(*socket.opening.denial_body(chunk)):
+        if not await self._write_answer(*socket.opening.denial_body(chunk)):
             socket.end(1006)
             self._lose_peer()
         if not chunk.more:
             socket.end(1006)
         await checkpoint()
+
+    async def _write_answer(self, *buffers: bytes) -> bool:
+        """Write something of the answer to the handshake. False: the peer is gone."""
+        socket = self._socket
+        try:
+            return await socket.outlet.write(*buffers)
+        except BaseException:
+            if socket.outlet.broken:
+                socket.cut()  # half an answer is on the wire, and the rest will never come
+            raise
 
     def _lose_peer(self) -> NoReturn:
         """Writing has failed. What the peer said before it left may still be unread: whoever reads finds it."""

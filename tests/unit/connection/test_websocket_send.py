@@ -12,13 +12,14 @@ from tests.support.websocket import (
     PING,
     PONG,
     frame,
+    handshake,
     serving_websockets,
 )
 from tests.unit.connection.applications import errors_in
 from tests.unit.connection.websocket_applications import accept, hear, say
 
 if TYPE_CHECKING:
-    from asgiserve.types import Receive, Scope, Send
+    from asgiserve.types import Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +101,38 @@ async def test_a_send_that_is_cancelled_half_way_cuts_the_connection(caplog: pyt
             await client.message()
     assert app_ended == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
     assert not errors_in(caplog)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [{"type": "websocket.accept"}],
+        [
+            {"type": "websocket.http.response.start", "status": 403},
+            {"type": "websocket.http.response.body", "body": b"x" * 1000},
+        ],
+    ],
+    ids=["acceptance", "denial"],
+)
+async def test_an_answer_to_a_handshake_that_is_cancelled_half_way_cuts_the_connection(answer: list[Message]) -> None:
+    received: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        with anyio.move_on_after(1) as cancelled:
+            for message in answer:
+                await send(message)
+        assert cancelled.cancelled_caught
+        received.append(await receive())
+        await anyio.sleep(1000)
+
+    async with serving_websockets(app) as served:
+        client = served.connect(capacity=50)
+        await client.send(handshake())
+        await anyio.sleep(2)
+        with anyio.fail_after(60), pytest.raises(anyio.BrokenResourceError):
+            await client.read_all()
+    assert received == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
 
 async def test_a_message_that_is_refused_changes_nothing() -> None:
