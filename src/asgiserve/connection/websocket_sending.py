@@ -59,9 +59,10 @@ class Sending:
             await turn.take()
         else:
             turn.taken = True
+        if self._messages.state is not OPEN:  # closed while this one waited
+            turn.free()
+            raise ClientDisconnected("websocket.send: the WebSocket is closed")
         try:
-            if self._messages.state is not OPEN:  # closed while this one waited
-                raise ClientDisconnected("websocket.send: the WebSocket is closed")
             outlet = socket.outlet
             if kind is str:
                 frame = socket.codec.text(event)  # type: ignore[arg-type]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from asgiserve.errors import LocalProtocolError
+from asgiserve.errors import ClientDisconnected, LocalProtocolError
 from tests.support.websocket import (
     PING,
     PONG,
+    TEXT,
+    close_frame,
     frame,
     handshake,
     serving_websockets,
@@ -133,6 +135,32 @@ async def test_an_answer_to_a_handshake_that_is_cancelled_half_way_cuts_the_conn
         with anyio.fail_after(60), pytest.raises(anyio.BrokenResourceError):
             await client.read_all()
     assert received == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+async def test_what_the_peer_said_before_it_left_is_received_however_many_were_sending() -> None:
+    received: list[Message] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+
+        async def fail() -> None:
+            with pytest.raises(ClientDisconnected):
+                await say(send, "x" * 100_000)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(fail)
+        received.extend([await receive(), await receive()])
+
+    async with serving_websockets(app) as served:
+        client = await served.open()
+        client.stream.send_nowait(frame(TEXT, b"last words") + close_frame(4001, "bye"))
+        client.stream.abort()
+        await anyio.sleep(5)
+    assert received == [
+        {"type": "websocket.receive", "text": "last words"},
+        {"type": "websocket.disconnect", "code": 4001, "reason": "bye"},
+    ]
 
 
 async def test_a_message_that_is_refused_changes_nothing() -> None:
