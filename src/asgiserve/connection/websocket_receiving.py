@@ -205,10 +205,15 @@ class Receiving:
         self._reader_due = False
         if socket.phase is not OPEN or self.turn.taken:
             return
-        if not self._inbox.full:
+        if self._inbox.full:
+            self._end_if_lost()
+        else:
             socket.service.spawn(self._read_ahead)
-        elif socket.outlet.broken:
-            socket.end(1006)  # nobody will ever read what is behind the inbox
+
+    def _end_if_lost(self) -> None:
+        """The inbox is full: nobody will ever read the end of a peer that is known to be lost."""
+        if self._socket.outlet.broken:
+            self._socket.end(1006)
 
     def wake(self) -> None:
         """Let whoever waits look at the phase again."""
@@ -246,6 +251,7 @@ class Receiving:
             # Its own slowness must not look like the peer's: nobody will read a pong.
             self._stalled = True
             socket.heartbeat.stop()
+            self._end_if_lost()
         else:
             self.expect_reader()
 

@@ -145,13 +145,16 @@ async def test_a_message_that_was_kept_is_received_without_waiting(run_by: Any) 
     assert received == [0, pytest.approx(2)]
 
 
+@pytest.mark.parametrize("room", [0, 1], ids=["full before", "full afterwards"])
 @both_ways
-async def test_a_lost_peer_is_found_although_a_full_inbox_has_stopped_the_reading(run_by: Any) -> None:
+async def test_a_lost_peer_is_found_although_a_full_inbox_has_stopped_the_reading(run_by: Any, room: int) -> None:
     raised: list[BaseException] = []
 
     async def part(receive: Receive, send: Send) -> None:
         await accept(receive, send)
         await anyio.sleep(5)
+        for _ in range(room):
+            await hear(receive)
         try:
             await say(send, "x")
         except ClientDisconnected as error:
