@@ -272,7 +272,7 @@ class Http1Connection:
         self._wait.end()
         self.deadlines.disarm_all_but_write()
         await self._write_kept()
-        if self.outlet.broken or self.outlet.writing:
+        if self.outlet.broken or self.outlet.turn.taken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
         if self._close is _AT_ONCE and not self._peer_agrees() and drop_arrived(self.stream):
             self._close = _DRAIN  # a request has come behind the last answered one

@@ -49,13 +49,14 @@ _KEPT_BYTES: Final = 16_384
 class Outlet:
     """Writes to one connection's stream."""
 
-    __slots__ = ("_deadlines", "_service", "_stream", "_turn", "broken", "kept")
+    __slots__ = ("_deadlines", "_service", "_stream", "broken", "kept", "turn")
 
     def __init__(self, stream: Stream, deadlines: Deadlines, service: Service) -> None:
         self._stream = stream
         self._deadlines = deadlines
         self._service = service
-        self._turn = Turn()
+        self.turn = Turn()
+        """Taken by whoever waits for the peer to take something."""
         self.broken = False
         """Something is missing on the wire: nothing more is written, and only a reset is an honest end."""
         self.kept = b""
@@ -63,7 +64,7 @@ class Outlet:
 
     def write_nowait(self, buffer: bytes) -> Taken:
         """Write without waiting. Unless ALL of it was taken, `write_rest` or `spawn_rest` must follow."""
-        if self._turn.taken or self.broken:
+        if self.turn.taken or self.broken:
             return NOTHING
         if self.kept:
             buffer, self.kept = self.kept + buffer, b""
@@ -74,17 +75,12 @@ class Outlet:
             self.broken = True
             return NOTHING
         # The kernel is full. Whoever else wants to write waits from here on.
-        self._turn.taken = True
+        self.turn.taken = True
         return PART
-
-    @property
-    def writing(self) -> bool:
-        """Somebody waits for the peer to take something."""
-        return self._turn.taken
 
     def keep(self, response: bytes) -> bool:
         """Keep a whole response for the next one to take along, which is sure to come. False: write it instead."""
-        if self._turn.taken or self.broken or len(self.kept) + len(response) > _KEPT_BYTES:
+        if self.turn.taken or self.broken or len(self.kept) + len(response) > _KEPT_BYTES:
             return False
         self.kept += response
         return True
@@ -116,8 +112,14 @@ class Outlet:
             self.broken = True
             raise
         finally:
-            self._turn.free()
+            self.turn.free()
         return not self.broken
+
+    async def wait_idle(self) -> None:
+        """Wait until nobody is writing: what is written next is not behind anybody. A cancelled wait breaks nothing."""
+        while self.turn.taken:
+            await self.turn.take()
+            self.turn.free()
 
     async def write(self, *buffers: bytes) -> bool:
         """Hand the buffers to the stream, in order and with nothing between them. False: the peer is gone.
@@ -125,7 +127,7 @@ class Outlet:
         Does nothing but a checkpoint once the outlet is broken. A cancelled call breaks it: how much of it is
         on the wire is not known.
         """
-        turn = self._turn
+        turn = self.turn
         in_turn = turn.taken
         if in_turn:
             await self._wait_for_turn()
@@ -160,7 +162,7 @@ class Outlet:
 
         :raises OSError: the file cannot be read, or has become shorter; the outlet is broken
         """
-        turn = self._turn
+        turn = self.turn
         if turn.taken:
             await self._wait_for_turn()
         turn.taken = True
@@ -197,7 +199,7 @@ class Outlet:
 
     async def _wait_for_turn(self) -> None:
         try:
-            await self._turn.take()
+            await self.turn.take()
         except BaseException:
             # These bytes are lost: what comes behind them would be read as if they had never been there.
             self.broken = True

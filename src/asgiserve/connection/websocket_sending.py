@@ -55,15 +55,15 @@ class Sending:
             await self._send_rare(event)
             return
         socket, turn = self._socket, self._turn
-        if turn.taken:
-            await turn.take()
+        outlet = socket.outlet
+        if turn.taken or outlet.turn.taken:
+            await self._wait_for_turn()
         else:
             turn.taken = True
         if self._messages.state is not OPEN:  # closed while this one waited
             turn.free()
             raise ClientDisconnected("websocket.send: the WebSocket is closed")
         try:
-            outlet = socket.outlet
             if kind is str:
                 frame = socket.codec.text(event)  # type: ignore[arg-type]
                 taken = outlet.write_nowait(frame)
@@ -83,6 +83,16 @@ class Sending:
             # Fairness: an application that only ever sends lets others run.
             socket.streak = 0
             await checkpoint()
+
+    async def _wait_for_turn(self) -> None:
+        """Wait for the messages in front, and for a pong that is half way out. A message that is cancelled here has not
+        been there: not even the compressor has seen it."""
+        await self._turn.take()
+        try:
+            await self._socket.outlet.wait_idle()
+        except BaseException:
+            self._turn.free()
+            raise
 
     async def _send_rare(self, event: WebSocketEvent) -> None:
         if isinstance(event, Acceptance):

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from wsproto.extensions import PerMessageDeflate
+from wsproto.frame_protocol import FrameProtocol
 
 from asgiserve.errors import ClientDisconnected, LocalProtocolError
 from tests.support.websocket import (
@@ -83,6 +85,40 @@ async def test_a_send_that_is_cancelled_before_its_turn_harms_nobody() -> None:
         await anyio.sleep(3)
         assert await client.message() == b"a" * 500_000
         assert await client.message() == b"last"
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("messages", [("first", "never", "last, not first"), (b"first", b"never", b"never first")])
+async def test_a_send_that_is_cancelled_behind_a_pong_harms_nobody(
+    compressed: bool, messages: tuple[str, str, str] | tuple[bytes, bytes, bytes]
+) -> None:
+    first, never, last = messages
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await hear(receive)
+        await say(send, first)
+        await anyio.sleep(1)
+        for _ in range(2):
+            with anyio.move_on_after(1) as cancelled:
+                await say(send, never)
+            assert cancelled.cancelled_caught
+        await say(send, last)
+        await anyio.sleep(1000)
+
+    async with serving_websockets(app, ws_per_message_deflate=compressed) as served:
+        client = await served.open("/", "Sec-WebSocket-Extensions: permessage-deflate", capacity=110)
+        await client.text("now")
+        await client.send(frame(PING, b"p" * 120))
+        await anyio.sleep(5)
+        extension = PerMessageDeflate()
+        extension.finalize("permessage-deflate; server_max_window_bits=12; client_no_context_takeover")
+        frames = FrameProtocol(client=True, extensions=[extension])
+        received = []
+        with anyio.fail_after(60):
+            while received != [first, last]:
+                frames.receive_bytes(await client.read())
+                received += [one.payload for one in frames.received_frames() if not one.opcode.iscontrol()]
 
 
 async def test_a_send_that_is_cancelled_half_way_cuts_the_connection(caplog: pytest.LogCaptureFixture) -> None:
