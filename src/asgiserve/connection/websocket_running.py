@@ -96,7 +96,7 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
                 raise
         if host.cancelling():
             await host.absorb_cancellation()
-        cancelled = False
+        cancelled = host.cancelled()  # a hard stop, although the application has caught it
     finally:
         socket.returned = True
         service.lingering.discard(socket)

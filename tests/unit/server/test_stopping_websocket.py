@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -181,9 +182,34 @@ async def test_an_application_that_goes_on_although_it_was_cancelled_is_named(ca
     assert "await anyio.sleep(30)" in named[0]
 
 
+async def returns_when_cancelled(receive: Receive, send: Send) -> None:
+    try:
+        await sleeps(receive, send)
+    except anyio.get_cancelled_exc_class():
+        raise Ended from None
+
+
+async def fails_when_cancelled(receive: Receive, send: Send) -> None:
+    try:
+        await sleeps(receive, send)
+    finally:
+        raise ValueError
+
+
+class Ended(Exception):
+    """The application is to return."""
+
+
+@pytest.mark.parametrize("reaction", [sleeps, returns_when_cancelled, fails_when_cancelled])
 @pytest.mark.parametrize("how", ["abort", "cancel"])
-async def test_a_hard_stop_tells_the_peer_and_cancels_the_application(how: str) -> None:
-    app = Journal(inner := WebSocketJournal(sleeps))
+async def test_a_hard_stop_tells_the_peer_and_cancels_the_application(how: str, reaction: Any) -> None:
+    inner = WebSocketJournal(reaction)
+
+    @Journal
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(Ended):
+            await inner(scope, receive, send)
+
     async with running(app) as run:
         client = await opened(run)
         await anyio.sleep(1)
