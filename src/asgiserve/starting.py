@@ -11,6 +11,7 @@ from asgiserve import loader, logs
 from asgiserve.backend import run_options
 from asgiserve.errors import ConfigError, WorkerError
 from asgiserve.from_uvicorn import accepted
+from asgiserve.process.standard_streams import open_closed_streams
 from asgiserve.process.taken_signals import put_back
 from asgiserve.program import configure_logs, planned
 from asgiserve.server import serve_with
@@ -49,6 +50,7 @@ def run(
     string, signals are answered until the end, and a process whose logging nobody has configured logs as the command
     line does. Then Ctrl+C is a graceful stop, and `run()` returns.
     """
+    open_closed_streams()
     kept, notes = accepted({"backend": backend, **settings})
     plan = planned(app if isinstance(app, str) else "", kept, notes=notes)
     if plan.processes.supervised:

@@ -66,10 +66,10 @@ class HeadWait:
 
     def begin(self) -> None:
         """Nothing of the next request is here yet."""
-        self._before = self.phase
+        before, self._before = self._before, self.phase
         self.phase = IDLE
         self._idle_since = self._service.clock()
-        if not self._idle_watched:
+        if not self._idle_watched or before is _OPENED:  # the first wait may be longer than the others
             self._watch_idling()
 
     def head_begun(self) -> None:

@@ -152,8 +152,8 @@ class Http1Connection:
                     self.outlet.send_kept()
                 try:
                     if self._close is not _DONE:
-                        complete = self.exchange is None or self.exchange.completed
-                        await close_at_last(self.stream, cut=self.outlet.broken or not complete)
+                        cut = self.outlet.broken or self.outlet.turn.taken or not self._complete()
+                        await close_at_last(self.stream, cut=cut)
                 finally:
                     self.exchange = None  # it refers to us: all this would wait for the garbage collector
                     service.release(self)
@@ -271,7 +271,8 @@ class Http1Connection:
         """Close, in the way that was found to fit."""
         self._wait.end()
         self.deadlines.disarm_all_but_write()
-        await self._write_kept()
+        if self.outlet.kept or (self.outlet.turn.taken and self._complete()):
+            await self.outlet.write()  # behind whoever writes what was kept: the rest of a whole response
         if self.outlet.broken or self.outlet.turn.taken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
         if self._close is _AT_ONCE and not self._peer_agrees() and drop_arrived(self.stream):
@@ -283,6 +284,10 @@ class Http1Connection:
         else:
             return
         self._close = _DONE
+
+    def _complete(self) -> bool:
+        """Whether everything that was begun has been said."""
+        return self.exchange is None or self.exchange.completed
 
     def _peer_agrees(self) -> bool:
         """Whether the last request has said that it is the last (RFC 9112 9.6): nothing can have come behind it."""

@@ -1,6 +1,6 @@
 """The null device in the place of standard streams that whoever started the process has closed (`asgiserve … >&-`).
 
-Called by cli.py before anything else is opened; worker processes inherit what it opens.
+Called by cli.py and starting.py before anything else is opened; worker processes inherit what it opens.
 """
 
 from __future__ import annotations

@@ -207,22 +207,24 @@ class _Tree:
                 # First of all: from its startup on the lifespan is shielded, and only this task ends it.
                 group.start_soon(self._stopping.run)
                 group.start_soon(self._service.loop_end.watch, logs.log_error)
+                accepts = anyio.Event()
                 try:
                     await self._start_lifespan(group)
                     listeners = [*_listen(bound, self._settings.bind.backlog), *listeners]
+                    group.start_soon(self._service.watcher.run)
+                    if self._certificates is not None:
+                        group.start_soon(self._certificates.watch, self.reload_certificates)
+                    if stop is not None:
+                        group.start_soon(self._stop_at, stop)
+                    server = self._report(bound)
+                    # Not in this task, which asyncio's own `cancel()` reaches behind any shield: its end is for
+                    # `Stopping.run` to see through, also where an application goes on.
+                    group.start_soon(self._serve_connections, listeners, server.urls, accepts)
+                    await accepts.wait()
                 except BaseException:
-                    self._stopping.connections_done()  # there were none
+                    if not accepts.is_set():  # nothing has been accepted; that task may not even have begun
+                        self._stopping.connections_done()
                     raise
-                group.start_soon(self._service.watcher.run)
-                if self._certificates is not None:
-                    group.start_soon(self._certificates.watch, self.reload_certificates)
-                if stop is not None:
-                    group.start_soon(self._stop_at, stop)
-                server, accepts = self._report(bound), anyio.Event()
-                # Not in this task, which asyncio's own `cancel()` reaches behind any shield: its end is for
-                # `Stopping.run` to see through, also where an application goes on.
-                group.start_soon(self._serve_connections, listeners, server.urls, accepts)
-                await accepts.wait()
                 task_status.started(server)
                 await self._stopping.until_connections_done()
                 await self.lifespan.ended.wait()

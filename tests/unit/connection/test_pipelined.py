@@ -209,6 +209,27 @@ async def test_a_peer_that_takes_no_responses_is_cut_after_the_write_timeout(beh
             await read_for_ever(client)
 
 
+@pytest.mark.parametrize("ends", ["client", "idle", "stop"])
+async def test_a_kept_response_that_is_being_read_arrives_before_the_end(ends: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, scope["path"].encode() + bytes(700))
+        if scope["path"] == "/b":
+            await anyio.sleep(1)
+
+    async with serving_http(app, timeout_keep_alive=3) as served:
+        client = served.connect(capacity=1000)
+        await client.send(get("/a") + get("/b") + b"\r\n")
+        if ends == "client":
+            await client.stream.send_eof()
+        elif ends == "stop":
+            await anyio.sleep(0.1)
+            served.server.stop()
+        await anyio.sleep(5)
+        for name in (b"/a", b"/b"):
+            assert (await client.response()).body == name + bytes(700)
+        assert await client.is_closed()
+
+
 async def test_bodies_between_requests_change_nothing() -> None:
     wire = post(b"one") + get("/a") + chunked(b"two", b"three") + get("/b") + post(b"four") + get("/c")
     async with serving_http(every_kind) as served:

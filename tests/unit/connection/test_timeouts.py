@@ -62,6 +62,20 @@ async def test_an_idle_connection_is_closed_silently_at_the_keep_alive_timeout()
         assert await seconds_until_closed(client) == within_a_tick(20)
 
 
+@pytest.mark.parametrize("pause", [0, 1, 4])
+async def test_a_short_timeout_is_that_of_a_connection_that_has_had_a_request(pause: float) -> None:
+    async with serving_http(path, timeout_keep_alive=2) as served:
+        client = served.connect()
+        for _ in range(3):
+            await anyio.sleep(min(pause, 1.5))
+            await client.get()
+        assert await seconds_until_closed(client) == within_a_tick(2)
+        late = served.connect()
+        await anyio.sleep(pause)
+        await late.get()
+        assert await seconds_until_closed(late) == within_a_tick(2)
+
+
 async def test_without_keep_alive_a_connection_has_the_time_of_a_head_for_its_one_request() -> None:
     async with serving_http(path, timeout_keep_alive=0, timeout_head=8) as served:
         assert await seconds_until_closed(served.connect()) == within_a_tick(8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from asgiserve.backend import current_backend
 from asgiserve.config import Settings
 from asgiserve.server import serve_with
 from asgiserve.testing import MemoryListener
+from tests.support.serving import PATIENCE
 from tests.unit.server.apps import Deaf, Journal, Slow, Stubborn, hello
 from tests.unit.server.running import running, startup_error
 
@@ -29,6 +31,12 @@ TICK = 0.25
 async def read_into(data: bytearray, client: Client) -> None:
     while True:
         data += await client.read()
+
+
+def cancel_all_but(others: set[asyncio.Task[Any]]) -> None:
+    """As asyncio.run() does at its end."""
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
 
 
 # --- the end of the grace period --------------------------------------------------------------
@@ -269,6 +277,23 @@ async def test_so_does_it_when_asyncio_itself_cancels_the_task_of_the_server(cap
     stubborn.let_go.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # asyncio does not begin what it has cancelled
+@pytest.mark.parametrize("turns", range(8))
+async def test_asyncio_may_cancel_it_in_any_turn_of_its_start(turns: int) -> None:
+    if current_backend() != "asyncio":
+        pytest.skip("trio has no cancellation but that of scopes")
+    listener = MemoryListener()
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(serve_with(hello, Settings.of({"lifespan": "off"}), listeners=[listener]))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    cancel_all_but(before)
+    assert await asyncio.wait([task], timeout=PATIENCE) == ({task}, set())
+    assert task.cancelled()
+    del task
+    gc.collect()  # what never began is told here, and not in another test
 
 
 async def test_whoever_owns_the_process_is_told_that_an_app_cannot_be_stopped() -> None:
