@@ -142,8 +142,7 @@ class _Stage:
             "open streams": int(stream._peer._receiving is not CLOSED),
         }
         if service.slots is not None and server.state == "serving":
-            # Whoever waits for the next connection holds a slot.
-            left["lost slots"] = (self._settings.limits.connections or 0) - 1 - service.slots.value
+            left["lost slots"] = (self._settings.limits.connections or 0) - service.slots.value
         self._seen.left += [f"{count} {what}" for what, count in left.items() if count]
 
     # --- the client ---
