@@ -108,7 +108,7 @@ def test_without_an_id_an_object_has_none(shown: Any) -> None:
 
 def test_headers_of_a_format_are_in_the_object(shown: Any) -> None:
     headers = {"request[User-Agent]": "curl", "request[accept]": "-", "response[vary]": "x", "time": "now"}
-    logs.log_access_fields("%(method)s %(request[User-Agent])s", {**FIELDS, **headers})
+    logs.log_access(RECORD, "", "%(method)s %(request[User-Agent])s", {**FIELDS, **headers})
 
     (entry,) = shown()
     assert entry["message"] == "GET curl"
@@ -169,6 +169,19 @@ def test_a_second_call_replaces_the_first_whatever_their_forms(form: str) -> Non
     assert second.getvalue().count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_record_of_somebody_elses_on_the_access_logger_is_shown(form: str) -> None:
+    out = io.StringIO()
+    log_output.configure(level="info", form=form, use_colors=True, stderr=io.StringIO(), stdout=out)
+
+    logs.access.info("100%")
+    logs.access.info("one %s", "argument")
+
+    first, second = out.getvalue().splitlines()
+    assert "100%" in first
+    assert "one argument" in second
+
+
 # --- a format of the user's own ---------------------------------------------------------------
 
 
@@ -177,7 +190,7 @@ def test_a_line_of_the_users_format_has_nothing_else_in_it(colours: bool) -> Non
     out = io.StringIO()
     log_output.configure(level="info", use_colors=colours, stderr=io.StringIO(), stdout=out)
 
-    logs.log_access_fields('%(client)s "%(method)s %(target)s" %(status)d', FIELDS)
+    logs.log_access(RECORD, "", '%(client)s "%(method)s %(target)s" %(status)d', FIELDS)
 
     assert out.getvalue() == '127.0.0.1:5000 "GET /a?b" 200\n'
 
@@ -185,11 +198,12 @@ def test_a_line_of_the_users_format_has_nothing_else_in_it(colours: bool) -> Non
 def test_formatters_of_others_find_the_fields_of_such_a_line_by_name(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "asgiserve.access")
 
-    logs.log_access_fields("%(method)s %(status)d", FIELDS)
+    logs.log_access(RECORD, "", "100%% %(method)s %(status)d", FIELDS)
 
     (record,) = caplog.records
-    assert record.args == FIELDS
-    assert record.getMessage() == "GET 200"
+    assert vars(record)["fields"] == FIELDS
+    assert record.args == ("127.0.0.1:5000", "GET", "/a?b", "1.1", 200)
+    assert record.getMessage() == "100% GET 200"
 
 
 @pytest.mark.parametrize(
@@ -214,9 +228,9 @@ def test_the_id_of_a_request_ends_its_line(colours: bool) -> None:
     out = io.StringIO()
     log_output.configure(level="info", use_colors=colours, stderr=io.StringIO(), stdout=out)
 
-    logs.log_access(RECORD, "abc")
+    logs.log_access(RECORD, "abc%s")
 
-    assert out.getvalue().endswith(" 13B 0.5ms abc\n")
+    assert out.getvalue().endswith(" 13B 0.5ms abc%s\n")
     assert ("\x1b[32m200 OK\x1b[0m" in out.getvalue()) is colours
 
 

@@ -79,7 +79,9 @@ def test_formatters_of_others_can_read_the_fields(caplog: pytest.LogCaptureFixtu
 
     (record,) = caplog.records
     assert record.name == "asgiserve.access"
-    assert record.args == ("127.0.0.1:5000", "GET", "/a?b", "1.1", 200, 13, 0.5)
+    assert record.args == ("127.0.0.1:5000", "GET", "/a?b", "1.1", 200)
+    assert (vars(record)["bytes"], vars(record)["duration_ms"]) == (13, 0.5)
+    assert not hasattr(record, "request_id")
     assert record.getMessage() == '127.0.0.1:5000 - "GET /a?b HTTP/1.1" 200 OK 13B 0.5ms'
 
 

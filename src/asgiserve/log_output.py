@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from asgiserve import logs
 from asgiserve.logs import access_line, printable
@@ -112,19 +112,29 @@ class AccessFormatter(TextFormatter):
     """An access line; its arguments were made printable when it was logged."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line, arguments = record.msg, record.args
-        if isinstance(arguments, dict):
+        if hasattr(record, "fields"):
             # The user's own format says all that the line says: a reader of such lines knows no level before it.
-            return str(line % arguments)
-        if self.colours and isinstance(arguments, tuple) and len(arguments) >= 7:
-            status = arguments[4]
-            assert isinstance(status, int)
-            line = access_line(status, _STATUS_COLOURS[status // 100 % 6], _RESET) + " %s" * (len(arguments) - 7)
-        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + line % arguments
+            return record.getMessage()
+        arguments: Any = record.args
+        line = record.msg
+        if self.colours and _is_of_request(record):
+            line = _coloured(line, arguments[4])
+        text = line % arguments if arguments else record.getMessage()
+        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + text
 
 
-_ACCESS_KEYS: Final = ("client", "method", "target", "http_version", "status", "bytes", "duration_ms", "request_id")
-"""The fields of an ordinary access record, in the order of its `args`."""
+def _coloured(line: str, status: int) -> str:
+    coloured = access_line(status, _STATUS_COLOURS[status // 100 % 6], _RESET)
+    return coloured + line.removeprefix(access_line(status))
+
+
+def _is_of_request(record: logging.LogRecord) -> bool:
+    """Whether it is an access record with all that belongs to it: a queue's handler drops `args`, for one."""
+    return hasattr(record, "duration_ms") and bool(record.args)
+
+
+_ACCESS_KEYS: Final = ("client", "method", "target", "http_version", "status")
+"""What the `args` of an access record are."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -137,7 +147,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
         }
-        if record.name == logs.access.name and record.args:
+        if record.name == logs.access.name and _is_of_request(record):
             entry |= _access_entry(record)
         else:
             entry["message"] = _whole(record.getMessage())
@@ -150,21 +160,27 @@ class JsonFormatter(logging.Formatter):
 
 
 def _access_entry(record: logging.LogRecord) -> dict[str, Any]:
-    arguments = record.args
-    if isinstance(arguments, dict):
-        entry: dict[str, Any] = {"message": record.getMessage()}
-        for name, value in cast("dict[str, Any]", arguments).items():
-            group, bracket, header = name.partition("[")
-            if bracket:
-                entry.setdefault(group, {})[header[:-1].lower()] = value
-            elif name == "duration":
-                entry["duration_ms"] = round(value, 3)
-            elif name != "time":
-                entry[name] = value
-        return entry
-    assert isinstance(arguments, tuple)
-    entry = {"message": f"{arguments[1]} {arguments[2]} {arguments[4]}", **dict(zip(_ACCESS_KEYS, arguments))}  # noqa: B905  # the id may be missing
-    entry["duration_ms"] = round(entry["duration_ms"], 3)
+    known = vars(record)
+    if "fields" in known:
+        return {"message": record.getMessage(), **_entry_of_fields(known["fields"])}
+    _, method, target, _, status = known["args"]
+    entry = {"message": f"{method} {target} {status}", **dict(zip(_ACCESS_KEYS, known["args"], strict=True))}
+    entry |= {"bytes": known["bytes"], "duration_ms": round(known["duration_ms"], 3)}
+    if "request_id" in known:
+        entry["request_id"] = known["request_id"]
+    return entry
+
+
+def _entry_of_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for name, value in fields.items():
+        group, bracket, header = name.partition("[")
+        if bracket:
+            entry.setdefault(group, {})[header[:-1].lower()] = value
+        elif name == "duration":
+            entry["duration_ms"] = round(value, 3)
+        elif name != "time":
+            entry[name] = value
     return entry
 
 

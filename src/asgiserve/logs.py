@@ -35,7 +35,6 @@ __all__ = [
     "access_line",
     "general",
     "log_access",
-    "log_access_fields",
     "log_app_error",
     "log_app_fault",
     "log_debug",
@@ -144,38 +143,49 @@ def access_enabled() -> bool:
     return access.isEnabledFor(logging.INFO)
 
 
-def log_access(record: AccessRecord, request_id: str = "") -> None:
-    """Write one access line.
+def log_access(
+    record: AccessRecord, request_id: str = "", template: str = "", fields: Mapping[str, Any] | None = None
+) -> None:
+    """Write one access line: the ordinary one, or the `template` that `--access-log-format` is, with its `fields`.
 
-    A formatter finds the fields in the record's `args`: client, method, target, HTTP version, status, bytes
-    of body, and the duration in milliseconds; behind them the request's id, if it has one.
+    The record's `args` are uvicorn's five, since formatters that were written for uvicorn unpack them. What uvicorn
+    does not know is in the message already, and in attributes.
     """
     client, method, target, http_version, status, body_bytes, duration_s = record
-    arguments: tuple[Any, ...] = (
-        printable(client),
-        printable(method),
-        _printable_target(target),
-        http_version,
-        status,
-        body_bytes,
-        duration_s * 1000,
-    )
-    line = access_line(status)
-    if request_id:
-        line, arguments = line + " %s", (*arguments, request_id)
-    access.handle(access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None))
+    duration_ms = duration_s * 1000
+    if fields is not None:
+        line = _UNSEEN + _escaped(template % fields)
+    elif request_id:
+        line = f"{access_line(status)} {body_bytes}B {duration_ms:.1f}ms {_escaped(request_id)}"
+    else:
+        line = f"{access_line(status)} {body_bytes}B {duration_ms:.1f}ms"
+    if not (client + method).isprintable():  # one look is cheaper than two calls, and hardly ever more is needed
+        client, method = printable(client), printable(method)
+    arguments = (client, method, _printable_target(target), http_version, status)
+    made: Any = access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None)
+    made.bytes = body_bytes
+    made.duration_ms = duration_ms
+    if request_id:  # without one, the name is free for whoever gives records ids of his own
+        made.request_id = request_id
+    if fields is not None:
+        made.fields = fields
+    access.handle(made)
 
 
-def log_access_fields(template: str, fields: Mapping[str, Any]) -> None:
-    """Write the access line that `--access-log-format` describes. A formatter finds the fields in `args`, by name."""
-    access.handle(access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, template, (fields,), None))
+_UNSEEN: Final = "%.0s" * 5
+"""Takes the five `args` of a message that is complete without them."""
+
+
+def _escaped(text: str) -> str:
+    """For Python's `%`."""
+    return text.replace("%", "%%")
 
 
 @functools.lru_cache(maxsize=1024)  # a status has three digits: at most 900 entries
 def access_line(status: int, colour: str = "", reset: str = "") -> str:
-    """The template of an access line, for Python's `%`."""
+    """How an access line begins: a template of Python's `%` for the record's five `args`."""
     phrase = phrase_of(status)
-    return f'%s - "%s %s HTTP/%s" {colour}%d{" " if phrase else ""}{phrase}{reset} %dB %.1fms'
+    return f'%s - "%s %s HTTP/%s" {colour}%d{" " if phrase else ""}{phrase}{reset}'
 
 
 def phrase_of(status: int) -> str:

@@ -231,7 +231,7 @@ class _Keeping(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == "asgiserve.access":
             assert isinstance(record.args, tuple)
-            self._seen.access.append(record.args[:6])
+            self._seen.access.append((*record.args, vars(record)["bytes"]))
             return
         if record.levelno < logging.WARNING:
             return

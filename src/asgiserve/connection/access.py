@@ -83,13 +83,15 @@ class AccessLines:
 
     def write(self, exchange: Exchange, record: logs.AccessRecord) -> None:
         """Write the line of this exchange, in its context."""
+        known = logs.request_id.get("")
         if self._format is None:
-            logs.log_access(record, logs.request_id.get(""))
+            logs.log_access(record, known)
         else:
-            logs.log_access_fields(self._format.template, _fields_of(self._format, exchange, record))
+            fields = _fields_of(self._format, exchange, record, known)
+            logs.log_access(record, known, self._format.template, fields)
 
 
-def _fields_of(wanted: AccessFormat, exchange: Exchange, record: logs.AccessRecord) -> dict[str, Any]:
+def _fields_of(wanted: AccessFormat, exchange: Exchange, record: logs.AccessRecord, known: str) -> dict[str, Any]:
     """All fields that cost nothing, and those that the format names."""
     head = exchange.head
     fields: dict[str, Any] = {
@@ -101,7 +103,6 @@ def _fields_of(wanted: AccessFormat, exchange: Exchange, record: logs.AccessReco
         "bytes": record.body_bytes,
         "duration": record.duration_s * 1000,
     }
-    known = logs.request_id.get("")
     if known or "request_id" in wanted.names:
         fields["request_id"] = known or "-"
     for name in wanted.names:

@@ -128,5 +128,7 @@ def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def access_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[Any, ...]]:
-    """The arguments of each access line: client, method, target, version, status, bytes, milliseconds."""
-    return [record.args for record in caplog.records if record.name == "asgiserve.access"]  # type: ignore[misc]
+    """Client, method, target, version, status, bytes, milliseconds of each access record; and its id, if it has one."""
+    records: list[Any] = [each for each in caplog.records if each.name == "asgiserve.access"]
+    ids = [(each.request_id,) if hasattr(each, "request_id") else () for each in records]
+    return [(*each.args, each.bytes, each.duration_ms, *known) for each, known in zip(records, ids, strict=True)]

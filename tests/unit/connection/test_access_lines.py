@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from uvicorn.logging import AccessFormatter
 
 from asgiserve.config import Settings
 from asgiserve.errors import ConfigError
@@ -117,6 +119,42 @@ async def test_the_servers_own_answer_has_none_of_the_applications_headers(caplo
     async with serving_http(failing, access_log_format="{status} {response[x-kind]}") as served:
         assert (await served.connect().get()).status == 500
     assert lines_of(caplog) == ["500 -"]
+
+
+# --- formatters of others ---------------------------------------------------------------------
+
+EVERYWHERE = pytest.mark.parametrize(
+    "settings", [{}, {"access_log_format": "{bytes}% {request[x]}"}, {"request_id_header": "x-request-id"}]
+)
+
+
+async def one_record(caplog: pytest.LogCaptureFixture, settings: dict[str, Any]) -> logging.LogRecord:
+    async with serving_http(app, **settings) as served:
+        await served.connect().get("/a%20b?c=%22")
+    (record,) = [each for each in caplog.records if each.name == "asgiserve.access"]
+    return record
+
+
+@EVERYWHERE
+async def test_uvicorns_own_formatter_shows_a_request(
+    caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
+) -> None:
+    record = await one_record(caplog, settings)
+
+    formatter = AccessFormatter("%(client_addr)s - %(request_line)s %(status_code)s", use_colors=False)
+    assert formatter.format(record) == "127.0.0.1:50000 - GET /a%20b?c=%22 HTTP/1.1 200 OK"
+
+
+@EVERYWHERE
+async def test_a_record_has_bytes_duration_and_id_as_attributes(
+    caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
+) -> None:
+    record = await one_record(caplog, settings)
+
+    assert re.fullmatch(r"12 \d+\.\d", logging.Formatter("%(bytes)d %(duration_ms).1f").format(record))
+    assert hasattr(record, "request_id") is ("request_id_header" in settings)
+    if "request_id_header" in settings:
+        assert record.getMessage().endswith(logging.Formatter(" %(request_id)s").format(record))
 
 
 # --- paths that are left out ------------------------------------------------------------------
