@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import logging
 import queue
 import signal
@@ -117,6 +118,35 @@ def test_a_head_request_gets_no_body(live_server: LiveServers) -> None:
         client.send(request("/", method="HEAD"))
         assert client.read_until(b"\r\n\r\n").count(b"content-length: 5\r\n") == 1
         assert client.get("/").body == b"hello"
+
+
+def test_for_a_head_request_no_part_behind_the_first_is_asked_for(live_server: LiveServers) -> None:
+    parts = Watched(itertools.chain([b""], itertools.repeat(BLOCK)))
+
+    def app(environ: Environ, start_response: Start) -> Watched:
+        start_plain(start_response)
+        return parts
+
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", method="HEAD"))
+        head = client.read_until(b"\r\n\r\n")
+        assert parts.closed.wait(PATIENCE)
+    assert b"content-type: text/plain\r\n" in head
+    assert parts.asked_until_silence() == 2
+
+
+def test_what_write_has_completed_asks_for_no_part(live_server: LiveServers) -> None:
+    parts = Watched(itertools.repeat(BLOCK))
+
+    def app(environ: Environ, start_response: Start) -> Watched:
+        write = start_plain(start_response)
+        write(b"one")
+        return parts
+
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", method="HEAD"))
+        assert parts.closed.wait(PATIENCE)
+    assert parts.asked_until_silence() == 0
 
 
 def test_write_and_the_iterable_come_in_order(live_server: LiveServers, http: Clients) -> None:

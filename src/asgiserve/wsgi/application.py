@@ -117,6 +117,8 @@ class _Call:
 
     def _send_parts(self, parts: Iterable[bytes]) -> list[Message]:
         """Send all but the last messages, which are returned."""
+        if self._response.complete:  # write() was given all that there is to send
+            return []
         response = self._response
         only = isinstance(parts, (list, tuple)) and len(parts) == 1
         for part in parts:

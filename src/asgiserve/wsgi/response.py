@@ -71,7 +71,11 @@ class ResponseParts:
         return self.part(data, last=False)
 
     def part(self, data: bytes, *, last: bool) -> list[Message]:
-        """The messages for this part. Beyond the Content-Length nothing is sent, and at it the response is complete."""
+        """The messages for this part. Beyond the Content-Length nothing is sent, and at it the response is complete.
+
+        So is one for HEAD with its first part that is not empty: of the body nothing is sent, so nobody would notice
+        that the client has left, and an endless body would be made for ever.
+        """
         if self._stage is _Stage.NOTHING:
             raise LocalProtocolError("The WSGI application gave a part of its body before it called start_response.")
         if not isinstance(data, bytes):
@@ -83,6 +87,8 @@ class ResponseParts:
             self._left -= len(data)
             last = last or self._left == 0
         messages: list[Message] = [self._head(len(data) if last else None)] if self._stage is _Stage.STARTED else []
+        if self._head_only:
+            data, last = b"", True
         messages.append({"type": "http.response.body", "body": data, "more_body": not last})
         self._stage = _Stage.COMPLETE if last else _Stage.SENT
         return messages
@@ -95,13 +101,15 @@ class ResponseParts:
 
     def _head(self, length: int | None) -> Message:
         headers = self._headers
-        if length is not None and self._left is None and self._has_body():
+        if length is not None and self._left is None and self._may_tell(length):
             headers = [*headers, (b"content-length", b"%d" % length)]
         return {"type": "http.response.start", "status": self._status, "headers": headers}
 
-    def _has_body(self) -> bool:
-        """Whether a Content-Length of ours would be true (RFC 9110 8.6)."""
-        return not self._head_only and self._status >= 200 and self._status not in _WITHOUT_BODY
+    def _may_tell(self, length: int) -> bool:
+        """Whether it would be true as a Content-Length (RFC 9110 8.6). An application that gives no body for HEAD has
+        said nothing of the length for GET."""
+        has_body = self._status >= 200 and self._status not in _WITHOUT_BODY
+        return has_body and (length > 0 or not self._head_only)
 
 
 def _status_code(status: Any) -> int:

@@ -55,6 +55,24 @@ def test_a_response_without_a_body_gets_no_length_of_ours(status: str, head_only
     assert head["headers"] == []
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_response_to_head_is_complete_with_its_first_part_that_is_not_empty(last: bool) -> None:
+    response = started(("X-A", "1"), head_only=True)
+
+    assert response.part(b"", last=False) == []
+    head, end = response.part(b"abc", last=last)
+    assert head == start((b"x-a", b"1"), *[(b"content-length", b"3")] * last)  # the same as for GET
+    assert end == body(b"", more=False)
+    assert response.complete
+    assert response.write(b"d") == response.end() == []
+
+
+def test_a_response_to_head_has_the_length_of_the_applications_own() -> None:
+    response = started(("Content-Length", "3"), head_only=True)
+
+    assert response.write(b"a") == [start((b"content-length", b"3")), body(b"", more=False)]
+
+
 def test_a_length_of_the_applications_own_stays_and_completes_the_response() -> None:
     response = started(("Content-Length", "3"))
 
