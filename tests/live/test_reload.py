@@ -36,8 +36,7 @@ def reloading(live_server: LiveServers, write: Callable[..., Path]) -> Callable[
             reload=True,
             app_dir=directory,
             reload_dir=directory,
-            reload_delay=0.05,
-            **settings,
+            **{"reload_delay": 0.05, **settings},
         )
 
     return serve
@@ -116,6 +115,24 @@ def test_ctrl_c_ends_it_while_it_waits_for_a_change(reloading: Callable[..., Pro
 
     assert server.wait_exit() == 130
     server.expect_traceback()
+
+
+def test_a_stop_does_not_wait_for_the_delay(reloading: Callable[..., ProcessServer]) -> None:
+    server = reloading(reload_delay=1_000_000_000)
+    server.send_signal(signal.SIGTERM)
+
+    assert server.wait_exit() == 0
+
+
+def test_a_change_is_served_when_the_delay_is_longer_than_a_step(
+    reloading: Callable[..., ProcessServer], write: Callable[..., Path]
+) -> None:
+    server = reloading(reload_delay=0.6)
+
+    write("new")
+
+    server.stderr.wait_for("Application startup complete.", 2)
+    assert answer_of(server) == b"new"
 
 
 def test_a_terminal_that_is_closed_ends_it(reloading: Callable[..., ProcessServer]) -> None:

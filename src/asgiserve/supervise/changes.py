@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from asgiserve.config import Processes
 
-__all__ = ["Watched", "check_watcher", "watch"]
+__all__ = ["Changes", "Watched", "check_watcher", "watch"]
 
 _INCLUDED: Final = ("*.py",)
 _EXCLUDED: Final = (".*", ".py[cod]", ".sw.*", "~*")
 
 _SHORTEST_SECONDS: Final = 0.05
+_LONGEST_STEP_SECONDS: Final = 0.25
+"""watchfiles' thread sleeps for a step at a time, and hears of a stop only between two."""
 _LONGEST_GATHERED_SECONDS: Final = 1.6
 """Changes that go on and on are told after so long: a build that writes for minutes must not hide its first file."""
 
@@ -81,27 +83,68 @@ async def watch(processes: Processes, watched: Watched, tell: Callable[[str], No
             stop = anyio.Event()
             # The thread that waits cannot be cancelled; it looks at this.
             group.start_soon(_set_when_cancelled, stop)
-            await _watch(processes, watched, tell, stop)
+            quiet = max(processes.reload_delay, _SHORTEST_SECONDS)
+            step = min(quiet, _LONGEST_STEP_SECONDS)
+            # What watchfiles tells of has been quiet for a step already.
+            changes = Changes(quiet - step, longest=max(_LONGEST_GATHERED_SECONDS, 2 * quiet))
+            group.start_soon(_tell, changes, tell)
+            await _find(watched, step, changes, stop)
 
 
-async def _watch(processes: Processes, watched: Watched, tell: Callable[[str], None], stop: anyio.Event) -> None:
+async def _find(watched: Watched, step: float, changes: Changes, stop: anyio.Event) -> None:
     import watchfiles
 
-    quiet = max(processes.reload_delay, _SHORTEST_SECONDS)
-    longest = max(_LONGEST_GATHERED_SECONDS, 2 * quiet)
     found = watchfiles.awatch(
         *watched.directories,
         watch_filter=None,
-        debounce=math.ceil(longest * 1000),
-        step=math.ceil(quiet * 1000),
+        debounce=math.ceil(_LONGEST_GATHERED_SECONDS * 1000),
+        step=math.ceil(step * 1000),
         stop_event=stop,
         ignore_permission_denied=True,
     )
     async for batch in found:
-        files = sorted({path for _, text in batch if watched.covers(path := Path(text))})
-        if files:
-            _forget_compiled(files)
-            tell(_named(files))
+        changes.add({path for _, text in batch if watched.covers(path := Path(text))})
+
+
+async def _tell(changes: Changes, tell: Callable[[str], None]) -> None:
+    while True:
+        files = await changes.settled()
+        _forget_compiled(files)
+        tell(_named(files))
+
+
+class Changes:
+    """Files that have changed and of which nobody has been told."""
+
+    def __init__(self, quiet: float, *, longest: float) -> None:
+        self._quiet = quiet
+        self._longest = longest
+        self._files: set[Path] = set()
+        self._first_at = self._last_at = 0.0
+        self._some = anyio.Event()
+
+    def add(self, files: set[Path]) -> None:
+        if not files:
+            return
+        self._last_at = anyio.current_time()
+        if not self._files:
+            self._first_at = self._last_at
+        self._files |= files
+        self._some.set()
+
+    async def settled(self) -> list[Path]:
+        """Wait for changes, and until none has come for `quiet` seconds or the first is `longest` old; give them."""
+        await self._some.wait()
+        due_at = 0.0
+        while due_at < self._due_at:  # another change has moved it
+            due_at = self._due_at
+            await anyio.sleep_until(due_at)
+        files, self._files, self._some = sorted(self._files), set(), anyio.Event()
+        return files
+
+    @property
+    def _due_at(self) -> float:
+        return min(self._last_at + self._quiet, self._first_at + self._longest)
 
 
 def _forget_compiled(files: Iterable[Path]) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from asgiserve.config import Processes
 from asgiserve.errors import ConfigError
-from asgiserve.supervise.changes import Watched
+from asgiserve.supervise.changes import Changes, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -91,3 +92,46 @@ def test_a_directory_inside_another_is_watched_once(project: Path) -> None:
 def test_a_directory_that_is_not_there_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match=r"^reload_dir: there is no directory nowhere$"):
         watched(reload_dir=["nowhere"])
+
+
+# --- when they are told -----------------------------------------------------------------------
+
+
+async def told(changes: Changes) -> tuple[list[Path], float]:
+    """What is told next, and how long that takes."""
+    before = anyio.current_time()
+    return await changes.settled(), anyio.current_time() - before
+
+
+@pytest.mark.anyio
+async def test_changes_are_told_together_when_nothing_has_changed_for_a_while() -> None:
+    changes = Changes(5, longest=60)
+
+    async def change() -> None:
+        for name in ("b", "a", "b"):
+            await anyio.sleep(4)
+            changes.add({Path(name)})
+            changes.add(set())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(change)
+        files, seconds = await told(changes)
+    assert files == [Path("a"), Path("b")]
+    assert seconds == pytest.approx(3 * 4 + 5)
+
+
+@pytest.mark.anyio
+async def test_changes_that_go_on_and_on_are_told_after_the_longest_time() -> None:
+    changes = Changes(5, longest=12)
+
+    async def change() -> None:
+        for number in range(10):
+            changes.add({Path(str(number))})
+            await anyio.sleep(2)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(change)
+        _, seconds = await told(changes)
+        assert seconds == pytest.approx(12)
+        files, _ = await told(changes)
+        assert files[-1] == Path("9")
