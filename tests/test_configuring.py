@@ -113,7 +113,8 @@ def test_a_combination_that_makes_no_sense_is_told_with_the_place(run: Run, writ
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--workers", "0"], "--workers: expected a whole number, 1 or more, but got '0'"),
+        (["--workers", "0"], "--workers: expected a whole number from 1 to 10000, but got '0'"),
+        (["--workers", "10001"], "--workers: expected a whole number from 1 to 10000, but got '10001'"),
         (["--limit-worker-memory", "much"], "--limit-worker-memory: expected a number of bytes, 1 or more, with K, M"),
         (["--timeout-worker-healthcheck", "0"], "--timeout-worker-healthcheck: expected more than 0"),
         (
@@ -145,7 +146,7 @@ def test_web_concurrency_that_is_no_number_is_refused(run: Run, monkeypatch: pyt
     code, _, err = run("--check", "applications:app")
 
     assert code == 2
-    assert "WEB_CONCURRENCY: expected a whole number, 1 or more, but got 'auto'" in err
+    assert "WEB_CONCURRENCY: expected a whole number from 1 to 10000, but got 'auto'" in err
 
 
 # --- the check --------------------------------------------------------------------------------
@@ -178,11 +179,32 @@ def test_the_check_says_no_with_the_reason_and_leaves_as_the_start_would(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--user", "no-such-user"], "--user: this machine has no user 'no-such-user'"),
+        (["--group", "users"], "--group: needs user"),
+        (["--uds", "a.sock", "--uds-group", "no-such-group"], "--uds-group: this machine has no group"),
+        (["--pid-file", "nowhere/a.pid"], "--pid-file: nowhere/a.pid cannot be made"),
+        (["--uds", "nowhere/a.sock"], "--uds: nowhere/a.sock cannot be made"),
+        (["--bind", "unix:no/a.sock"], "since there is no directory no\n"),
+    ],
+)
+def test_the_check_says_no_to_what_cannot_be_claimed(run: Run, arguments: list[str], sentence: str) -> None:
+    left, out, err = run("--check", *arguments, "applications:app")
+
+    assert (left, out) == (3, "")
+    assert err.startswith("No: --")
+    assert sentence in err
+
+
 def test_the_check_binds_nothing_and_starts_nothing(run: Run, write: Any) -> None:
     write("applications.py", "async def app(scope, receive, send): open('called', 'w')")
     path = write("there.sock", "a file, so that binding would fail")
+    places = ("--uds", path, "--bind", "unix:@abstract", "--pid-file", "a.pid")
 
-    assert run("--check", "--uds", path, "applications:app").code == 0
+    assert run("--check", *places, "applications:app").code == 0
+    assert not os.path.exists("a.pid")
     assert not os.path.exists("called")
 
 

@@ -127,10 +127,16 @@ def test_a_directory_that_does_not_exist_is_named() -> None:
         (":api", "module:api"),
         ("", "module:app"),
         ("no_module", "no_module:app"),
+        ("apps.py", "apps:app"),
+        ("./apps.py", "apps:app"),
+        ("shop/web.py", "shop.web:app"),
+        ("../shop/web.py", "web:app --app-dir ../shop"),
+        ("/srv/web.py:", "web:app --app-dir /srv"),
+        (".", "module:app"),
     ],
 )
 def test_a_target_without_both_parts_gets_an_example(directory: str, target: str, example: str) -> None:
-    assert example in refusal(target, directory)
+    assert refusal(target, directory).endswith(f", for example {example}")
 
 
 def test_the_example_uses_the_name_that_the_module_has(write: Write) -> None:
@@ -147,9 +153,13 @@ def test_a_missing_module_is_named_with_the_directory_searched(directory: str, t
     assert directory in text
 
 
-@pytest.mark.parametrize("target", ["apps.py:app", "./apps.py:app", ".apps:app"])
+@pytest.mark.parametrize("target", ["apps.py:app", "./apps.py:app", "./apps:app", ".apps:app"])
 def test_a_file_name_is_answered_with_the_module_name(directory: str, target: str) -> None:
-    assert "write apps:app" in refusal(target, directory)
+    assert refusal(target, directory).endswith("; write apps:app")
+
+
+def test_a_file_that_is_elsewhere_is_answered_with_the_directory_too(directory: str) -> None:
+    assert refusal("/srv/shop/web.py:app", directory).endswith("; write web:app --app-dir /srv/shop")
 
 
 @pytest.mark.parametrize(

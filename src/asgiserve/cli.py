@@ -24,6 +24,7 @@ from asgiserve.process.standard_streams import open_closed_streams
 from asgiserve.program import configure_logs, exit_code, loaded, planned, serve_here
 from asgiserve.server import check_with
 from asgiserve.server.activation import taken_from
+from asgiserve.server.claims import check_claims
 from asgiserve.sources import gathered, with_origin
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _print_config(plan: Plan) -> int:
 
 async def _check(plan: Plan) -> int:
     """Whether the application can be served, up to where something would be bound or started."""
+    check_claims(plan.launch, plan.settings.bind)
     check_with(loaded(plan), plan.settings)
     print(f"Yes: {logs.printable(plan.app)} can be served.")
     return 0

@@ -67,9 +67,23 @@ def _put_first(app_dir: str) -> str:
 
 def _wrong_form(target: str, directory: str) -> str:
     name, _, attributes = target.partition(":")
-    usual = _usual_name(name) if name and not attributes else None
-    example = f"{name or 'module'}:{attributes or usual or 'app'}"
+    name, hint = _of_file(name) if _is_file(name) else (name, "")
+    usual = _usual_name(name) if name and not hint and not attributes else None
+    example = f"{name or 'module'}:{attributes or usual or 'app'}{hint}"
     return f"{target!r} does not name an application: write module:attribute, for example {example}"
+
+
+def _is_file(name: str) -> bool:
+    return "/" in name or name.startswith(".") or name.endswith(".py")
+
+
+def _of_file(path: str) -> tuple[str, str]:
+    """The module that a file is, and what else is to be said for it to be found."""
+    path = os.path.normpath(path).removesuffix(".py")
+    if not path.startswith(("/", "../")):
+        return path.replace("/", ".").strip(".") or "module", ""
+    directory, name = os.path.split(path)
+    return name, f" --app-dir {directory}"
 
 
 def _usual_name(module_name: str) -> str | None:
@@ -93,9 +107,9 @@ def _module(name: str, attributes: str, directory: str) -> ModuleType:
 
 
 def _no_module(name: str, attributes: str, directory: str, error: Exception) -> str:
-    if "/" in name or name.startswith(".") or name.endswith(".py"):
-        as_module = name.removesuffix(".py").strip("./").replace("/", ".")
-        return f"{name!r} is not the name of a module; write {as_module}:{attributes}, and --app-dir if needed"
+    if _is_file(name):
+        module, hint = _of_file(name)
+        return f"{name!r} is not the name of a module; write {module}:{attributes}{hint}"
     missing = (error.name if isinstance(error, ModuleNotFoundError) else None) or name
     part = "" if missing == name else f" (for {name})"
     where = f"looked in {directory} and the rest of sys.path"

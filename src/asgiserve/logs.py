@@ -280,7 +280,7 @@ def log_internal_error(where: str, error: BaseException) -> None:
 
 def log_websocket(client: str, target: str, outcome: str) -> None:
     """The line of one WebSocket, when it is accepted or refused. A general line, as in uvicorn."""
-    general.info('%s - "WebSocket %s" %s', printable(client), _printable_target(target), outcome)
+    general.info('%s - "WebSocket %s" %s', printable(client) or "-", _printable_target(target), outcome)
 
 
 def log_refusal(client: str, status: int, reason: str) -> None:

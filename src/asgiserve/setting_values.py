@@ -47,6 +47,7 @@ __all__ = [
     "text",
     "texts",
     "whole",
+    "worker_count",
 ]
 
 Converter = Callable[[Any], Any]
@@ -69,6 +70,14 @@ def count(value: Any) -> int:
     if isinstance(value, (bool, float)) or int(value) < 1:
         raise ValueError
     return int(value)
+
+
+def worker_count(value: Any) -> int:
+    """A whole number from 1 to 10000."""
+    workers = count(value)
+    if workers > 10_000:  # a slip of the keyboard must not fill the machine with processes
+        raise ValueError
+    return workers
 
 
 def queue_length(value: Any) -> int:
@@ -319,6 +328,7 @@ def choice(*choices: str, numbers: Mapping[int, str] = MappingProxyType({})) -> 
 FORMS: Final[Mapping[Converter, str | None]] = {
     seconds: "SECONDS",
     count: "NUMBER",
+    worker_count: "NUMBER",
     queue_length: "NUMBER",
     whole: "NUMBER",
     optional_count: "NUMBER",

@@ -22,7 +22,7 @@ class Processes(Group):
 
     panel: ClassVar[str] = "Processes"
 
-    workers: int = setting(1, values.count, "Processes that serve side by side. 1 needs no supervisor.")
+    workers: int = setting(1, values.worker_count, "Processes that serve side by side. 1 needs no supervisor.")
     reload: bool = setting(False, values.flag, "Restart when files change; needs asgiserve[reload]. One worker.")
     reload_dir: tuple[str, ...] = setting(
         (), values.texts, "A directory to watch for --reload. Repeatable. [default: the current one]"

@@ -43,7 +43,7 @@ def log_access(exchange: Exchange) -> None:
         status = _STATUS_OF_LOSS.get(exchange.over, status or 500)  # 0 would say that there was no request
     target = head.raw_path + b"?" + head.query if head.query else head.raw_path
     record = logs.AccessRecord(
-        exchange.origin.client_name,
+        exchange.origin.client_name or "-",
         head.method,
         target.decode("ascii"),
         head.http_version,
@@ -95,7 +95,7 @@ def _fields_of(wanted: AccessFormat, exchange: Exchange, record: logs.AccessReco
     """All fields that cost nothing, and those that the format names."""
     head = exchange.head
     fields: dict[str, Any] = {
-        "client": logs.printable(record.client) or "-",
+        "client": logs.printable(record.client),
         "method": record.method,
         "target": logs.printable_bytes(record.target.encode("ascii")),
         "http_version": record.http_version,

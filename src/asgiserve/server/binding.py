@@ -25,13 +25,16 @@ if TYPE_CHECKING:
     from asgiserve.config import Bind
     from asgiserve.server.activation import PassedSocket
 
-__all__ = ["BoundSocket", "address_of", "bind_all", "check_form", "check_tls", "url_of"]
+__all__ = ["BoundSocket", "address_of", "bind_all", "check_form", "check_tls", "unix_places", "url_of"]
 
 _Address: TypeAlias = tuple[Any, ...]
 """Of a TCP socket: host and port, and with IPv6 also flow label and link (RFC 4007)."""
 
 _DEFAULT_HOST: Final = "127.0.0.1"
 _DEFAULT_PORT: Final = 8000
+
+_LARGEST_DESCRIPTOR: Final = (1 << 31) - 1
+"""A C int. Python's socket takes a larger number for what its last 32 bits say, which is another descriptor."""
 
 _PORT_TRIES: Final = 16
 """How often a free port is looked for that is free on every address of a name."""
@@ -82,12 +85,15 @@ def address_of(sock: socket.socket) -> tuple[str, int] | str:
 
 def check_form(bind: Bind) -> None:
     """Look at the values of `bind` and bind nothing. Raises ConfigError."""
-    for target in bind.bind:
-        kind, rest, _ = _parts(_split_tls(target)[0])
-        if kind == "unix":
-            check_unix(rest, "bind")
-    if bind.uds is not None:
-        check_unix(bind.uds, "uds")
+    for setting, place in unix_places(bind):
+        check_unix(place, setting)
+
+
+def unix_places(bind: Bind) -> list[tuple[str, str]]:
+    """The Unix sockets that the settings name: which setting, and the path or @NAME. Raises ConfigError."""
+    parts = [_parts(_split_tls(target)[0]) for target in bind.bind]
+    places = [("bind", rest) for kind, rest, _ in parts if kind == "unix"]
+    return places if bind.uds is None else [*places, ("uds", bind.uds)]
 
 
 def check_tls(bind: Bind, *, certificates: bool) -> None:
@@ -205,6 +211,8 @@ def _inherit(fd: int, left: list[PassedSocket]) -> BoundSocket:
     """A socket that somebody else has bound; its family is asked of the system."""
     left[:] = [one for one in left if one.fd != fd]
     try:
+        if fd > _LARGEST_DESCRIPTOR:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         sock = socket.socket(fileno=fd)
         if sock.type != socket.SOCK_STREAM:
             sock.detach()
@@ -214,8 +222,6 @@ def _inherit(fd: int, left: list[PassedSocket]) -> BoundSocket:
         return BoundSocket(sock)
     except BindError:
         raise
-    except OverflowError:  # no C int: nothing open has such a number
-        raise bind_error(OSError(errno.EBADF, os.strerror(errno.EBADF)), f"file descriptor {fd}") from None
     except OSError as error:
         raise bind_error(error, f"file descriptor {fd}") from error
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from asgiserve import logs
 from asgiserve.errors import ConfigError
 from asgiserve.process.pid_file import PidFile
-from asgiserve.process.privileges import identity_of
-from asgiserve.server.binding import bind_all
+from asgiserve.process.privileges import group_id, identity_of
+from asgiserve.server.binding import bind_all, unix_places
 from asgiserve.server.bound import reason
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asgiserve.server.activation import PassedSocket
     from asgiserve.server.bound import BoundSocket
 
-__all__ = ["Claims", "claimed"]
+__all__ = ["Claims", "check_claims", "claimed"]
 
 
 class Claims:
@@ -60,6 +60,23 @@ def claimed(launch: Launch, bind: Bind, passed: Sequence[PassedSocket] = ()) -> 
         yield claims
     finally:
         claims.release()
+
+
+def check_claims(launch: Launch, bind: Bind) -> None:
+    """Look for what could not be claimed, and claim nothing. Raises ConfigError.
+
+    A port or a pid file that another process has is no matter here: it may be the server that this one is to replace.
+    """
+    identity_of(launch.user, launch.group)
+    if bind.uds_group is not None:
+        group_id(bind.uds_group, "uds_group")
+    files = [(setting, place) for setting, place in unix_places(bind) if not place.startswith("@")]
+    if launch.pid_file is not None:
+        files.append(("pid_file", launch.pid_file))
+    for setting, path in files:
+        directory = os.path.dirname(path) or "."
+        if not os.path.isdir(directory):
+            raise ConfigError(f"{setting}: {path} cannot be made, since there is no directory {directory}")
 
 
 def _go_on_as(identity: Identity, bound: Sequence[BoundSocket], *, keep_group: bool) -> None:

@@ -201,3 +201,24 @@ def test_a_pattern_that_no_path_can_match_is_refused(paths: Any) -> None:
 
     with pytest.raises(ConfigError, match=r'^access_log_exclude: expected paths that begin with "/" or "\*"'):
         Settings.of({"access_log_exclude": paths})
+
+
+@pytest.mark.parametrize("text", ["", "{client} {status}"])
+async def test_a_client_on_a_unix_socket_is_a_dash(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    settings = {"access_log_format": text} if text else {}
+    async with serving_http(app, **settings) as served:
+        client = served.connect(local_address="/run/app.sock", remote_address="")
+        await client.send(get())
+        await client.response()
+    (line,) = lines_of(caplog)
+    assert line.startswith("- 200" if text else '- - "GET / HTTP/1.1" 200 OK')
+
+
+async def test_so_is_one_of_a_websocket(caplog: pytest.LogCaptureFixture) -> None:
+    async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "websocket.close"})
+
+    async with serving_websockets(refusing) as served:
+        client = served.connect(local_address="/run/app.sock", remote_address="")
+        await client.refused()
+    assert [one.getMessage() for one in caplog.records if "WebSocket" in one.getMessage()] == ['- - "WebSocket /" 403']
