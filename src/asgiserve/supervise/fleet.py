@@ -78,9 +78,7 @@ class Fleet:
             self._end(old, Stop.GRACEFUL)
         else:
             self._say(f"Worker {member.name} is ready.")
-        if old in self._rolling:
-            self._rolling.remove(old)
-            self._after_roll()
+        self._after_roll(old)
 
     def leaving(self, member: Member, now: float) -> None:
         """It accepts no more, whoever told it so."""
@@ -94,9 +92,6 @@ class Fleet:
         """Its process has ended."""
         before, member.state = member.state, _GONE
         self.members.remove(member)
-        if member in self._rolling:
-            self._rolling.remove(member)
-            self._after_roll()
         if self.stopping:
             self._gone_at_stop(member, ended)
         elif member.told is not None or (before is _DRAINING and ended.code == 0):
@@ -108,6 +103,7 @@ class Fleet:
             self._replacement_failed(member, ended, now)
         else:
             self._died(member, ended, now)
+        self._after_roll()
 
     def wears(self, member: Member, why: str) -> None:
         """It is to be replaced, for a reason that stands in the sentence "Worker [1] {why}"."""
@@ -301,8 +297,12 @@ class Fleet:
         self._not_before = max(self._not_before, now + delay)
         return delay
 
-    def _after_roll(self) -> None:
-        if self._rolling:
+    def _after_roll(self, replaced: Member | None = None) -> None:
+        """Forget whom the restart need not wait for: who is replaced, or has gone and left no successor starting."""
+        awaited = [one.replaces for one in self.members]
+        left = [one for one in self._rolling if one is not replaced and (one in self.members or one in awaited)]
+        was_rolling, self._rolling = self.rolling, left
+        if not was_rolling or left:
             return
         self._say("All workers have been replaced.")
         if self._again:

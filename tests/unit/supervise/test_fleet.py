@@ -253,6 +253,30 @@ def test_an_old_worker_that_dies_while_its_successor_starts_is_not_replaced_twic
     assert sorted(run.serving) == ["[3]", "[4]"]
 
 
+def test_a_restart_is_not_over_while_the_successor_of_one_that_died_is_starting() -> None:
+    run = all_ready(1)
+    run.fleet.restart()
+    (new,) = run.step()
+
+    run.gone(member(run, "[1]"), KILLED)
+    assert run.fleet.rolling
+    assert not said(run, "All workers have been replaced.")
+
+    run.ready(new)
+    assert run.lines[-1] == "All workers have been replaced."
+
+
+def test_a_restart_is_over_when_the_successor_of_one_that_died_does_not_start() -> None:
+    run = all_ready(1)
+    run.fleet.restart()
+    (new,) = run.step()
+
+    run.gone(member(run, "[1]"), KILLED)
+    run.gone(new, NOT_STARTED)
+
+    assert not run.fleet.rolling
+
+
 def test_a_second_restart_waits_for_the_first() -> None:
     run = all_ready(1)
     run.fleet.restart()
