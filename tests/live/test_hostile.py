@@ -54,18 +54,21 @@ def test_clients_that_found_no_descriptor_left_are_answered_when_there_are_some(
             assert client.answer().status == 200
 
 
-def test_a_request_behind_the_last_answered_one_does_not_take_the_answer_away(live_server: LiveServers) -> None:
+@pytest.mark.parametrize("line", ["", "Connection: close"], ids=["server", "client"])
+def test_a_request_behind_the_last_answered_one_does_not_take_the_answer_away(
+    live_server: LiveServers, line: str
+) -> None:
     data = bytes(1_000_000)
     begun, may_answer = threading.Event(), anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         begun.set()
         await may_answer.wait()
-        await respond(send, 200, data, (b"connection", b"close"))
+        await respond(send, 200, data, *[(b"connection", b"close")] * (not line))
 
     server = live_server(app, lifespan="off")
     with RawClient(server.port) as client:
-        client.send(request("/last"))
+        client.send(request("/last", *[line] * bool(line)))
         assert begun.wait(PATIENCE)
         client.send(request("/behind"))
         server.call(may_answer.set)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
-from typing import TYPE_CHECKING
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
-from tests.live.applications import report
+from tests.live.applications import report, respond
 from tests.live.raw import RawClient, request
+from tests.live.servers import PATIENCE
 from tests.unit.streams.conftest import CONTEXTS, make_contexts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asgiserve.types import Receive, Scope, Send
     from tests.live.conftest import LiveServers
 
 pytestmark = pytest.mark.live
@@ -25,6 +33,43 @@ class TlsClient(RawClient):
         self.socket = CONTEXTS.client.wrap_socket(self.socket, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
+class HalfClosingClient(RawClient):
+    """One that can say that it sends no more, and read on: the standard library's socket cannot."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        # Small: what the kernel holds back, a reset of the server's would take away.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = CONTEXTS.client.wrap_bio(self._incoming, self._outgoing, server_hostname="localhost")
+        self._until_done(self._tls.do_handshake)
+
+    def send(self, data: bytes) -> None:
+        self._tls.write(data)
+        super().send(self._outgoing.read())
+
+    def end(self) -> None:
+        with suppress(ssl.SSLWantReadError):  # the server's own
+            self._tls.unwrap()
+        super().send(self._outgoing.read())
+
+    def read(self) -> bytes:
+        try:
+            return self._until_done(self._tls.read)
+        except ssl.SSLZeroReturnError:
+            return b""
+
+    def _until_done(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self._outgoing.read())
+                more = self.socket.recv(65536)
+                assert more, "a FIN without close_notify"
+                self._incoming.write(more)
+
+
 def test_a_connection_over_tls_is_kept_and_ends_with_a_close_notify(live_server: LiveServers) -> None:
     server = live_server(report, ssl_context=CONTEXTS.server)
 
@@ -35,6 +80,32 @@ def test_a_connection_over_tls_is_kept_and_ends_with_a_close_notify(live_server:
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert client.read_all() == b""
+
+
+@pytest.mark.parametrize("line", ["X-Last: no", "Connection: close"])
+def test_a_client_that_ends_its_side_with_a_close_notify_still_gets_its_answer(
+    live_server: LiveServers, line: str
+) -> None:
+    data = bytes(400_000)
+    begun, answered, may_answer = threading.Event(), threading.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await may_answer.wait()
+        await respond(send, 200, data)
+        answered.set()
+
+    server = live_server(app, lifespan="off", ssl_context=CONTEXTS.server)
+    with HalfClosingClient(server.port) as client:
+        client.send(request("/", line))
+        assert begun.wait(PATIENCE)
+        client.end()
+        server.call(may_answer.set)
+        assert answered.wait(PATIENCE)
+        server.call(lambda: None)  # by now the server has closed what it may close
+        answer = client.read_all()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n" + data)
 
 
 def test_who_does_not_speak_tls_is_cut_and_the_next_client_is_served(live_server: LiveServers) -> None:

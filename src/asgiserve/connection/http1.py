@@ -275,8 +275,10 @@ class Http1Connection:
             await self.outlet.write()  # behind whoever writes what was kept: the rest of a whole response
         if self.outlet.broken or self.outlet.turn.taken:
             return  # something is missing on the wire: a reset, by the task that leads, is the honest end
-        if self._close is _AT_ONCE and not self._peer_agrees() and drop_arrived(self.stream):
-            self._close = _DRAIN  # a request has come behind the last answered one
+        if self._close is _AT_ONCE and drop_arrived(self.stream):
+            # Behind the last answered request something has come: also from a client that has said "close" there are
+            # another request, the CRLF that some send behind a body, or TLS's close_notify, which is nothing to drain.
+            self._close = _DRAIN
         if self._close is _DRAIN:
             await close_after_drain(self.stream)
         elif self._close is _AT_ONCE:
@@ -288,10 +290,6 @@ class Http1Connection:
     def _complete(self) -> bool:
         """Whether everything that was begun has been said."""
         return self.exchange is None or self.exchange.completed
-
-    def _peer_agrees(self) -> bool:
-        """Whether the last request has said that it is the last (RFC 9112 9.6): nothing can have come behind it."""
-        return self.exchange is not None and not self.exchange.head.keep_alive
 
     # --- what others tell the connection; none of it awaits anything ---
 

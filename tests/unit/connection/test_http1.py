@@ -320,18 +320,22 @@ async def test_an_application_may_ask_for_the_close() -> None:
         assert await client.is_closed()
 
 
-async def test_a_request_behind_the_last_answered_one_does_not_take_the_answer_away() -> None:
+@pytest.mark.parametrize("behind", [get("/behind"), b"\r\n"], ids=["request", "empty line"])
+@pytest.mark.parametrize("line", ["", "Connection: close"], ids=["server", "client"])
+async def test_what_comes_behind_the_last_answered_request_does_not_take_the_answer_away(
+    behind: bytes, line: str
+) -> None:
     data = b"x" * 10_000
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep(1)
-        await reply(send, data, headers=[(b"connection", b"close")])
+        await reply(send, data, headers=[] if line else [(b"connection", b"close")])
 
     async with serving_http(app) as served:
         client = served.connect()
-        await client.send(get("/last"))
+        await client.send(get("/last", *[line] * bool(line)))
         await anyio.sleep(0.5)
-        await client.send(get("/behind"))
+        await client.send(behind)
         assert (await client.response()).body == data
         assert await client.is_closed()
 

@@ -31,6 +31,8 @@ REQUEST_LINES = {
     b"PRI * HTTP/2.0": 505,
     b"CONNECT example.org:443 HTTP/1.1": 501,
     b"connect / HTTP/1.1": 501,
+    b"head / HTTP/1.1": 400,
+    b"Head / HTTP/1.1": 400,
     b"GET * HTTP/1.1": 400,
     b"GET path HTTP/1.1": 400,
     b"GET h:80 HTTP/1.1": 400,

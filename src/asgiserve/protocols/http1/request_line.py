@@ -76,6 +76,9 @@ def _read_method(method: bytes) -> str:
     name = method.decode("ascii").upper()
     if name == "CONNECT":
         raise RemoteProtocolError("CONNECT is for proxies", status=501)
+    if name == "HEAD" and method != b"HEAD":
+        # RFC 9110 9.1: methods are case-sensitive, so a proxy waits for a body behind the answer to `head`.
+        raise RemoteProtocolError("HEAD is to be in upper case")
     return name
 
 
