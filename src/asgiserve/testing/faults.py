@@ -131,8 +131,9 @@ class _FaultyStream(MemoryStream):
         super()._loss_of_peer(fault)
 
     def _reset(self) -> None:
-        for one in (self, self._peer):
-            one._loss_of_peer(ConnectionResetError(errno.ECONNRESET, "the connection was reset on the way"))
+        # Here it has arrived, late enough; to the other end it goes by that direction.
+        for lose in (self._lose, self._peer._loss_of_peer):
+            lose(ConnectionResetError(errno.ECONNRESET, "the connection was reset on the way"))
 
     # --- its time ---
 

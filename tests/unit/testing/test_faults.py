@@ -102,6 +102,7 @@ async def test_closing_behind_delayed_bytes_loses_none_of_them() -> None:
 @pytest.mark.parametrize("delay", [0, 1])
 async def test_a_reset_comes_after_so_many_bytes_for_both_ends(delay: float) -> None:
     server, client = memory_stream_pair(to_server=Faults(reset_after=4, delay=delay))
+    began = anyio.current_time()
     await client.send(b"abcdef")
 
     assert await server.receive() == b"abcd"
@@ -110,6 +111,21 @@ async def test_a_reset_comes_after_so_many_bytes_for_both_ends(delay: float) -> 
     assert isinstance(raised.value.__cause__, ConnectionResetError)
     with pytest.raises(BrokenResourceError):
         await client.receive()
+    assert anyio.current_time() - began == delay
+
+
+async def test_a_reset_reaches_the_sender_by_the_other_direction() -> None:
+    server, client = memory_stream_pair(to_server=Faults(reset_after=4, delay=1), to_client=Faults(delay=2))
+    began = anyio.current_time()
+    await client.send(b"abcdef")
+
+    assert await server.receive() == b"abcd"
+    with pytest.raises(BrokenResourceError):
+        await server.receive()
+    assert anyio.current_time() - began == 1
+    with pytest.raises(BrokenResourceError):
+        await client.receive()
+    assert anyio.current_time() - began == 3
 
 
 @pytest.mark.parametrize("delay", [0, 1])
