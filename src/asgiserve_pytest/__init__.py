@@ -8,6 +8,7 @@ ones, and those of anyio's plugin, pytest-trio and pytest-asyncio. No cancel sco
 from __future__ import annotations
 
 from contextlib import ExitStack
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from asgiserve.testing import LiveServer
 
-__all__ = ["asgi_backend", "asgi_server", "asgi_virtual_time"]
+__all__ = ["asgi_server", "asgi_virtual_time"]
 
 _BACKENDS = ("asyncio", "trio")
 
@@ -39,17 +40,21 @@ def _chosen(config: pytest.Config) -> str:
     return chosen
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    marks = metafunc.definition.iter_markers("parametrize")
-    named = any("asgi_backend" in str(mark.args[:1]) for mark in marks)
-    if "asgi_backend" in metafunc.fixturenames and not named and _chosen(metafunc.config) == "both":
-        metafunc.parametrize("asgi_backend", _BACKENDS, scope="session")
+def pytest_configure(config: pytest.Config) -> None:
+    # Only now is it known whether the fixture has parameters. pytest must see them as the fixture's own: then another
+    # fixture of its name, or a mark, replaces them with it.
+    plugin = ModuleType(f"{__name__}.backend")
+    plugin.__dict__["asgi_backend"] = _backend_fixture(_chosen(config))
+    config.pluginmanager.register(plugin)
 
 
-@pytest.fixture(scope="session")
-def asgi_backend(request: pytest.FixtureRequest) -> str:
-    """The event loop that servers run on: "asyncio" or "trio", as `--asgi-backend` says."""
-    return _chosen(request.config)
+def _backend_fixture(chosen: str) -> object:
+    @pytest.fixture(scope="session", params=_BACKENDS if chosen == "both" else None)
+    def asgi_backend(request: pytest.FixtureRequest) -> str:
+        """The event loop that servers run on: "asyncio" or "trio", as `--asgi-backend` says."""
+        return str(getattr(request, "param", chosen))
+
+    return asgi_backend
 
 
 @pytest.fixture

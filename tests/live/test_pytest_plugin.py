@@ -97,6 +97,79 @@ def test_the_ini_file_has_the_same_option(suite: Suite) -> None:
     assert counted(output) == "2 passed", output
 
 
+REPLACED = {
+    "fixture": """
+        @pytest.fixture
+        def asgi_backend():
+            return "trio"
+    """,
+    "fixture of a wider scope": """
+        @pytest.fixture(scope="module")
+        def asgi_backend():
+            return "trio"
+    """,
+    "fixture with parameters": """
+        @pytest.fixture(params=["trio"])
+        def asgi_backend(request):
+            return request.param
+    """,
+    "mark": """
+        pytestmark = pytest.mark.parametrize("asgi_backend", ["trio"])
+    """,
+    "mark by keywords": """
+        pytestmark = pytest.mark.parametrize(argnames="asgi_backend", argvalues=["trio"])
+    """,
+    "mark of several": """
+        pytestmark = pytest.mark.parametrize(("other", "asgi_backend"), [(1, "trio")])
+
+        @pytest.fixture(autouse=True)
+        def uses_it(other):
+            pass
+    """,
+}
+
+
+@pytest.mark.parametrize("way", REPLACED)
+@pytest.mark.parametrize("option", ["asyncio", "both"])
+def test_a_module_may_choose_for_itself_whatever_the_option_says(suite: Suite, way: str, option: str) -> None:
+    tests = f"""
+import httpx, pytest
+from application import app
+{dedent(REPLACED[way])}
+def test_it(asgi_server):
+    assert httpx.get(asgi_server(app).url, trust_env=False).text == "trio"
+"""
+    output = suite.run(tests, "--asgi-backend", option)
+
+    assert counted(output) == "1 passed", output
+
+
+def test_a_fixture_that_asks_for_the_one_it_replaces_has_both_backends(suite: Suite) -> None:
+    tests = """
+        import pytest
+
+        @pytest.fixture
+        def asgi_backend(asgi_backend):
+            return f"<{asgi_backend}>"
+
+        def test_it(asgi_backend, request):
+            assert asgi_backend in ("<asyncio>", "<trio>")
+    """
+
+    output = suite.run(tests, "--asgi-backend", "both")
+
+    assert counted(output) == "2 passed", output
+
+
+def test_a_value_of_the_ini_file_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-p", "asgiserve_pytest", "-o", "asgi_backend=curio"]
+    own = {"PYTHONPATH": str(ROOT / "src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "asgi_backend: expected asyncio, trio or both, but got 'curio'" in done.stderr
+
+
 def test_a_test_that_uses_no_server_does_not_import_it(suite: Suite) -> None:
     tests = """
         import sys
