@@ -58,7 +58,7 @@ USED_BY = {
     "streams": {"server", "connection", "testing"},
     "loader": {"program", "starting", "testing"},
     "process": {"cli", "program", "server", "signals", "starting", "supervise"},
-    "wsgi": {"server", "testing"},
+    "wsgi": {"server"},
     "starting": {""},
     "last_resort": {"signals"},
     "supervise": {"cli", "starting"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -124,6 +125,24 @@ def test_a_server_listens_when_the_block_begins_and_is_gone_when_it_ends(
 def test_its_websockets_have_a_url_as_well(loop: dict[str, str]) -> None:
     with live_server(answering("hello"), **loop) as server, connect(server.ws_url, proxy=None) as client:
         assert client.recv(SECONDS) == "hello"
+
+
+def hello_wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("content-length", "5")])
+    return [b"hello"]
+
+
+def test_the_interface_of_an_application_may_be_named(loop: dict[str, str], ask: httpx.Client) -> None:
+    log: list[str] = []
+    asgi3 = answering("hello", log)
+
+    def asgi2(scope: Scope) -> Any:
+        return partial(asgi3, scope)
+
+    for app, interface in ((hello_wsgi, "wsgi"), (asgi2, "asgi2"), (asgi3, "asgi3")):
+        with live_server(app, interface=interface, raise_app_exceptions=True, **loop) as server:
+            assert ask.get(server.url).text == "hello"
+    assert log == ["hello startup", "hello shutdown"] * 2
 
 
 def test_a_failed_startup_is_raised_in_the_caller(loop: dict[str, str]) -> None:

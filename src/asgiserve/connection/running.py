@@ -127,13 +127,13 @@ async def contain(service: Service, exchange: Exchange, error: BaseException) ->
         exchange.context.run(logs.log_parting, exchange.head.method, exchange.path, error)
         return
     exchange.failed = True
-    exchange.context.run(logs.log_app_error, exchange.head.method, exchange.path, error)
+    service.log_app_error(exchange.context, exchange.head.method, exchange.path, error)
 
 
 def _leave_to_another_task(service: Service, exchange: Exchange, error: TaskClosed) -> None:
     """This task is being closed: another one answers, and ends the connection."""
     exchange.failed = True
-    exchange.context.run(logs.log_app_error, exchange.head.method, exchange.path, error)
+    service.log_app_error(exchange.context, exchange.head.method, exchange.path, error)
     service.lingering.discard(exchange)
     if exchange.returned is None and not exchange.lingers:
         exchange.connection.hand_over(exchange)

@@ -114,6 +114,8 @@ class Service:
         self.send_raises = False
         """`send()` raises when writing has failed and more of the response was to follow. For applications that
         cannot be told `http.disconnect`, those of WSGI."""
+        self.on_app_error: Callable[[BaseException], object] | None = None
+        """Told what an application has raised that is an error of its own, once that is logged. For tests."""
         self.context: Context
         """The context that each exchange runs in a copy of: the lifespan's at `startup.complete`."""
         self.state: dict[str, Any] = {}
@@ -194,6 +196,12 @@ class Service:
         """Name the applications that still run, and where they are."""
         for one in self.running():
             logs.log_unstoppable(name_of(one.coroutine), one.head.method, one.path, one.age(), stack_of(one.coroutine))
+
+    def log_app_error(self, context: Context, method: str, path: str, error: BaseException) -> None:
+        """An application has raised, and neither our cancellation nor the news that its peer has left."""
+        context.run(logs.log_app_error, method, path, error)
+        if self.on_app_error is not None:
+            self.on_app_error(error)
 
     def is_ours(self, error: BaseException) -> bool:
         """Whether an exception out of an application is our own cancellation.

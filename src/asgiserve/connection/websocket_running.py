@@ -89,7 +89,7 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
         except BaseException as error:
             if service.is_ours(error):
                 raise
-            failed = _log_error(socket, error)
+            failed = _log_error(service, socket, error)
             if isinstance(error, TaskClosed):
                 _end_without_word(socket, failed=True)
                 socket.finish_soon()  # in another task: this one cannot wait any more
@@ -121,12 +121,12 @@ def _end_without_word(socket: WebSocket, *, failed: bool) -> None:
         socket.refuse(500)
 
 
-def _log_error(socket: WebSocket, error: BaseException) -> bool:
+def _log_error(service: Service, socket: WebSocket, error: BaseException) -> bool:
     """The application raised. Whether that is an error: that its own peer has left is none."""
     if socket.sending.closed and says_only(error, partial(_tells_the_end, socket)):
         socket.context.run(logs.log_parting, "WebSocket", socket.path, error)
         return False
-    socket.context.run(logs.log_app_error, "WebSocket", socket.path, error)
+    service.log_app_error(socket.context, "WebSocket", socket.path, error)
     return True
 
 

@@ -125,16 +125,18 @@ async def serve_with(
     task_status: TaskStatus[Server] = anyio.TASK_STATUS_IGNORED,
     unstoppable: Callable[[], None] | None = None,
     sharing: Sharing | None = None,
+    on_app_error: Callable[[BaseException], object] | None = None,
 ) -> None:
     """`serve()` with checked settings, for the command line and for tests that bring their own listeners.
 
-    `sharing` says that other processes accept from the same sockets."""
+    `sharing` says that other processes accept from the same sockets. `on_app_error` is called with what the
+    application raises in requests, if that is an error of its own."""
     bound = [one if isinstance(one, BoundSocket) else BoundSocket(one) for one in sockets]
     try:
         application = _application(app, settings.application, multiprocess=sharing is not None)
         if not sockets and not listeners:
             bound = bind_all(settings.bind)
-        tree = _Tree(application, settings, ssl_context, unstoppable, sharing)
+        tree = _Tree(application, settings, ssl_context, unstoppable, sharing, on_app_error)
         with bare_errors():
             await tree.run(bound, listeners, stop, task_status)
     finally:
@@ -163,6 +165,7 @@ class _Tree:
         ssl_context: ssl.SSLContext | None,
         unstoppable: Callable[[], None] | None,
         sharing: Sharing | None = None,
+        on_app_error: Callable[[BaseException], object] | None = None,
     ) -> None:
         self._settings = settings
         self._sharing = sharing
@@ -189,6 +192,7 @@ class _Tree:
             ssl_context=ssl_context if self._certificates is None else self._certificates.context,
         )
         self._service.send_raises = wsgi
+        self._service.on_app_error = on_app_error
         mode = "off" if wsgi and lifespan == "auto" else lifespan
         self.lifespan = Lifespan(app, mode, clock(), self._service.loop_end)
         self._stopping = Stopping(self._service, self.lifespan, settings.timeouts, unstoppable=unstoppable)

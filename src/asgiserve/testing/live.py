@@ -39,7 +39,10 @@ class _Reachable:
         self._patience = patience
         self._raise = raise_app_exceptions
         self.app_exceptions: list[BaseException] = []
-        """What the application has raised, the first hundred of it. A test may remove what it has expected."""
+        """What the application has raised, the first hundred of it. A test may remove what it has expected.
+
+        Not in it is what the server logs as no error: that the peer has left, or that the server stops.
+        """
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.url}>"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
@@ -17,7 +18,7 @@ import anyio
 from asgiserve.errors import AsgiserveError
 from asgiserve.server.serve import serve_with
 from asgiserve.testing.loops import caller, spawn, tasks_text
-from asgiserve.testing.recording import Recording
+from asgiserve.testing.recording import keep
 
 if TYPE_CHECKING:
     import ssl
@@ -78,16 +79,14 @@ class _Run:
         if self._abandoned:
             return
         place = self._place
-        listeners = place.listeners()
-        try:
-            application = Recording(self._app, place.settings.application, self._errors)
-        except BaseException:
-            for one in listeners:
-                one.close()
-            raise
         with anyio.CancelScope() as self._scope:
             await serve_with(
-                application, place.settings, ssl_context=place.ssl_context, listeners=listeners, task_status=self
+                self._app,
+                place.settings,
+                ssl_context=place.ssl_context,
+                listeners=place.listeners(),
+                task_status=self,
+                on_app_error=partial(keep, self._errors),
             )
 
     def _abandon(self) -> None:

@@ -36,7 +36,7 @@ class WsgiApplication:
     """ASGI's side of one WSGI application."""
 
     asgiserve_wsgi: Final = True
-    """How the server knows it, also through a wrapper that repeats it: no lifespan, and `send()` may raise."""
+    """How the server knows it: no lifespan, and `send()` may raise."""
 
     def __init__(self, app: WSGIApplication, threads: int, *, multiprocess: bool = False) -> None:
         """`multiprocess`: other processes serve the same application."""
