@@ -14,6 +14,7 @@ import pytest
 from websockets.sync.client import connect
 
 from asgiserve import BindError, ConfigError, ShutdownError, StartupError
+from asgiserve.config import LAUNCH_NAMES, OPTIONS
 from asgiserve.testing import ServerHangs, async_live_server, live_server
 from asgiserve.testing.loops import tasks_text
 
@@ -143,6 +144,12 @@ def test_the_interface_of_an_application_may_be_named(loop: dict[str, str], ask:
         with live_server(app, interface=interface, raise_app_exceptions=True, **loop) as server:
             assert ask.get(server.url).text == "hello"
     assert log == ["hello startup", "hello shutdown"] * 2
+
+
+@pytest.mark.parametrize("name", sorted(LAUNCH_NAMES - {"backend", "loop"}))
+def test_a_setting_of_who_starts_a_process_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: is for run"):
+        live_server(answering("hello"), **{name: OPTIONS[name].default}).__enter__()
 
 
 def test_a_failed_startup_is_raised_in_the_caller(loop: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiserve.backend import run_options
-from asgiserve.config import split_launch
+from asgiserve.config import Launch
 from asgiserve.testing.places import Place
 from asgiserve.testing.recording import besides, raise_recorded
 from asgiserve.testing.serving import ServerHangs, ServerTask, ServerThread
@@ -140,6 +140,7 @@ def live_server(
     app: ASGIApplication,
     *,
     backend: str = "asyncio",
+    loop: str | None = None,
     tls: bool = False,
     ssl_context: ssl.SSLContext | None = None,
     raise_app_exceptions: bool = False,
@@ -150,13 +151,14 @@ def live_server(
 
     :param app: the application
     :param backend: "asyncio" or "trio"
+    :param loop: "uvloop" or "auto", instead of asyncio's own
     :param tls: serve TLS with the certificate of a throw-away authority; needs trustme
     :param ssl_context: serve TLS with it
     :param raise_app_exceptions: raise at the block's end what the application has raised, unless the block raises
         itself; several errors as a group
     :param patience: seconds that the start, and the end, may take
-    :param settings: settings by the command line's names; `uds=True` makes a Unix socket in a directory of its own
-    :raises ConfigError: a setting makes no sense
+    :param settings: the settings of `serve()`; `uds=True` makes a Unix socket in a directory of its own
+    :raises ConfigError: a setting makes no sense, or is one of those who start a process, as `factory` and `user`
     :raises BindError: an address cannot be bound
     :raises StartupError: the application's startup failed
     :raises ShutdownError: at the block's end, its lifespan failed later
@@ -165,9 +167,10 @@ def live_server(
     At the block's end, running requests are told `http.disconnect`, and are cancelled two seconds later
     (`timeout_shutdown_notice`, `timeout_graceful_shutdown`).
     """
-    launch, rest = split_launch({"loop": "asyncio" if backend == "asyncio" else "auto", **settings, "backend": backend})
-    options = run_options(launch)
-    place = Place(rest, tls=tls, ssl_context=ssl_context)
+    if loop is None:
+        loop = "asyncio" if backend == "asyncio" else "auto"
+    options = run_options(Launch(backend=backend, loop=loop))
+    place = Place(settings, tls=tls, ssl_context=ssl_context)
     server = LiveServer(place, options, raise_app_exceptions=raise_app_exceptions, patience=patience)
     try:
         server._start(app)

@@ -79,7 +79,7 @@ async def memory_server(
 
     :param raise_app_exceptions: raise at the block's end what the application has raised, unless the block raises
     :param patience: seconds, of the event loop's clock, that the start, and the end, may take
-    :param settings: settings by the command line's names
+    :param settings: the settings of `serve()`
     :raises: what `live_server` raises, but for what is about addresses
     """
     server = MemoryServer(_MemoryPlace(Settings.of({**COURTESY, **settings})), patience)
