@@ -44,6 +44,10 @@ async def post(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"form": request.POST.dict(), "method": request.method})
 
 
+async def body(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"size": len(request.body)})
+
+
 def unread(request: HttpRequest) -> HttpResponse:
     return HttpResponse("not looked at")
 
@@ -95,6 +99,7 @@ urlpatterns = [
     path("greet/<name>", greet, name="greet"),
     path("link", link),
     path("post", post),
+    path("body", body),
     path("unread", unread),
     path("upload", upload),
     path("blocks", blocks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import itertools
@@ -10,13 +11,16 @@ import queue
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from logging.handlers import QueueHandler
 from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
 
 import pytest
+import trio
 
+from asgiserve.errors import LocalProtocolError
 from tests.live.applications import BLOCK
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from tests.live.backends import Backend
     from tests.live.conftest import LiveServers
     from tests.live.servers import ThreadServer
 
@@ -488,6 +493,138 @@ def test_a_client_that_leaves_can_be_taken_out_of_the_queue_for_a_thread(live_se
     assert app.next() == "/third"
 
 
+# --- other threads ----------------------------------------------------------------------------
+
+
+def in_another_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Its result, or its error."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args).result()
+
+
+@pytest.mark.parametrize("expect", [False, True], ids=["large", "expected"])
+def test_another_thread_reads_the_body(live_server: LiveServers, expect: bool) -> None:
+    def app(environ: Environ, start_response: Start) -> list[bytes]:
+        body = in_another_thread(environ["wsgi.input"].read)
+        start_plain(start_response)
+        return [hashlib.sha256(body).hexdigest().encode()]
+
+    body = b"hello" if expect else LARGE
+    fields = ["Expect: 100-continue"] if expect else []
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", f"Content-Length: {len(body)}", *fields, method="POST"))
+        if expect:
+            assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100")
+        client.send(body)
+        assert client.answer("POST").body.decode() == hashlib.sha256(body).hexdigest()
+
+
+def test_another_thread_writes(live_server: LiveServers) -> None:
+    def app(environ: Environ, start_response: Start) -> list[bytes]:
+        write = start_plain(start_response)
+        in_another_thread(write, b"one ")
+        write(b"two ")
+        in_another_thread(write, b"three ")
+        return [b"four"]
+
+    with RawClient(live_server(app).port) as client:
+        for _ in range(2):
+            assert client.get("/").body == b"one two three four"
+
+
+def test_another_thread_is_told_that_the_client_has_left(live_server: LiveServers) -> None:
+    raised: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    def app(environ: Environ, start_response: Start) -> list[bytes]:
+        try:
+            in_another_thread(environ["wsgi.input"].read)
+        except BaseException as error:
+            raised.put(error)
+            raise
+        return []
+
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", "Content-Length: 1000000", method="POST") + BLOCK * 2)
+    assert isinstance(raised.get(timeout=PATIENCE), OSError)
+
+
+@pytest.mark.parametrize("doing", ["reads", "writes"])
+def test_a_cancelled_request_ends_the_wait_of_another_thread(
+    live_server: LiveServers, anyio_backend: Backend, doing: str
+) -> None:
+    raised: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    def wait(environ: Environ, write: Callable[[bytes], None]) -> None:
+        try:
+            if doing == "reads":
+                environ["wsgi.input"].read()
+            while True:
+                write(BLOCK)
+        except BaseException as error:
+            raised.put(error)
+            raise
+
+    def app(environ: Environ, start_response: Start) -> list[bytes]:
+        write = start_plain(start_response)
+        if environ["PATH_INFO"] == "/wait":
+            in_another_thread(wait, environ, write)
+        in_another_thread(write, b"done")
+        return []
+
+    server = live_server(app, wsgi_threads=1, timeout_request=0.5)
+    with RawClient(server.port) as first, RawClient(server.port) as second:
+        assert first.get("/").body == b"done"
+        if doing == "reads":
+            first.send(request("/wait", "Content-Length: 100000", method="POST") + BLOCK)
+        else:
+            first.send(request("/wait"))
+        error = raised.get(timeout=PATIENCE)
+        assert second.get("/").body == b"done"
+        if doing == "reads":
+            assert first.read_until(b"\r\n").startswith(b"HTTP/1.1 504")
+    expected = trio.Cancelled if anyio_backend[0] == "trio" else asyncio.CancelledError
+    assert type(error) is expected
+    assert server.take_errors() == []
+
+
+def test_another_thread_that_goes_on_with_a_request_that_is_over_is_told(live_server: LiveServers) -> None:
+    reading = threading.Event()
+    raised: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+    first: list[Callable[[], object]] = []
+
+    def tell(function: Callable[[], object]) -> None:
+        try:
+            function()
+        except BaseException as error:
+            raised.put(error)
+
+    def read(environ: Environ) -> None:
+        assert environ["wsgi.input"].read(len(BLOCK))
+        reading.set()
+        tell(environ["wsgi.input"].read)
+
+    def app(environ: Environ, start_response: Start) -> list[bytes]:
+        write = start_plain(start_response)
+        if not first:
+            first.extend([environ["wsgi.input"].read, lambda: write(b"late")])
+            threading.Thread(target=read, args=(environ,)).start()
+            assert reading.wait(PATIENCE)
+        else:
+            for function in first:
+                tell(function)  # in the thread of the first request, which is ours now
+        return [b"done"]
+
+    server = live_server(app, wsgi_threads=1)
+    with RawClient(server.port) as one, RawClient(server.port) as other:
+        one.send(request("/", "Content-Length: 100000", method="POST") + BLOCK)
+        assert one.answer("POST").body == b"done"
+        errors = [raised.get(timeout=PATIENCE)]
+        assert other.get("/").body == b"done"
+        errors += [raised.get(timeout=PATIENCE) for _ in first]
+    assert [type(error) for error in errors] == [LocalProtocolError] * 3
+    assert all("The request is over" in str(error) for error in errors)
+
+
 # --- the command line -------------------------------------------------------------------------
 
 
@@ -509,6 +646,17 @@ def test_a_stream_is_ended_when_the_grace_period_is_over(live_server: LiveServer
         client.read_until(b"tick\n")
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for("stream: closed")
+        assert server.wait_exit() == 0
+
+
+@one_loop_per_library
+def test_a_write_in_another_thread_is_ended_when_the_grace_period_is_over(live_server: LiveServers) -> None:
+    server = live_server("tests.live.wsgi_site:writes_elsewhere", timeout_graceful_shutdown=0.3)
+    with RawClient(server.port) as client:
+        client.send(request("/", "Content-Length: 100000", method="POST") + BLOCK)
+        server.stderr.wait_for("request: entered")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("write: Cancelled")  # trio's class, and asyncio's CancelledError
         assert server.wait_exit() == 0
 
 

@@ -70,6 +70,35 @@ def test_flask_reads_a_large_upload(live_server: LiveServers, http: Clients, app
     assert http(live_server(app)).post("/", files={"file": LARGE}).text == HASH
 
 
+def test_flask_reads_a_large_upload_in_an_asynchronous_view(
+    live_server: LiveServers, http: Clients, app: flask.Flask
+) -> None:
+    @app.post("/data")
+    async def data() -> str:
+        return str(len(flask.request.get_data()))
+
+    @app.post("/form")
+    async def form() -> str:
+        return str(len(flask.request.files["file"].read()))
+
+    client = http(live_server(app))
+
+    assert client.post("/data", content=b"x" * 200_000).text == "200000"
+    assert client.post("/form", files={"file": b"x" * 200_000}).text == "200000"
+
+
+def test_flask_reads_what_it_has_asked_for_in_an_asynchronous_view(live_server: LiveServers, app: flask.Flask) -> None:
+    @app.post("/")
+    async def data() -> bytes:
+        return flask.request.get_data()
+
+    with RawClient(live_server(app).port) as client:
+        client.send(request("/", "Content-Length: 5", "Expect: 100-continue", method="POST"))
+        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100")
+        client.send(b"hello")
+        assert client.answer("POST").body == b"hello"
+
+
 def test_flask_reads_a_body_without_a_length(live_server: LiveServers, http: Clients, app: flask.Flask) -> None:
     @app.post("/")
     def upload() -> str:
@@ -159,6 +188,10 @@ def test_django_reads_a_form_in_an_asynchronous_view(django: ThreadServer, http:
 
 def test_django_reads_a_large_upload(django: ThreadServer, http: Clients) -> None:
     assert http(django).post("/upload", files={"file": LARGE}).json() == {"hash": HASH}
+
+
+def test_django_reads_a_large_upload_in_an_asynchronous_view(django: ThreadServer, http: Clients) -> None:
+    assert http(django).post("/body", content=b"x" * 200_000).json() == {"size": 200_000}
 
 
 def test_django_streams(django: ThreadServer, http: Clients) -> None:

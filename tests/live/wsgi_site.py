@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tests.live.applications import say
@@ -10,7 +11,7 @@ from tests.live.applications import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["any_arguments", "app", "endless", "stuck"]
+__all__ = ["any_arguments", "app", "endless", "stuck", "writes_elsewhere"]
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -33,6 +34,24 @@ def endless(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     except GeneratorExit:
         say("stream: closed")
         raise
+
+
+def writes_elsewhere(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Waits for another thread, which waits for a client that does not read."""
+    write = start_response("200 OK", [])
+
+    def blocks() -> None:
+        try:
+            while True:
+                write(b"x" * 65_536)
+        except BaseException as error:
+            say(f"write: {type(error).__name__}")
+            raise
+
+    say("request: entered")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(blocks).result()
+    return []
 
 
 def stuck(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
