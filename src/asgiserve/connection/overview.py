@@ -2,7 +2,8 @@
 application is.
 
 Nothing here is kept for it while the server runs: it is read off the connections when somebody asks. The text has a
-bound, and what matters is first: whoever has a request, the oldest first. Called by `server/overview.py`.
+bound, and what matters is first: whoever has a request, the oldest first. Called by `server/overview.py`, in any
+thread: so containers are copied before they are gone through, and what may change meanwhile is read once.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 def connections_text(service: Service) -> str:
     """How many there are, then those with a request, those without, and the applications that go on behind theirs."""
     now = service.clock()
-    connections = sorted(service.connections, key=lambda one: one.opened_at)
-    busy = sorted((one for one in connections if one.exchange is not None), key=_place)
-    idle = [one for one in connections if one.exchange is None]
-    exchanges = {one.exchange for one in busy}
-    lingering = [one for one in service.lingering if one not in exchanges]
+    asked = [(one, one.exchange) for one in sorted(service.connections, key=lambda one: one.opened_at)]
+    busy = sorted(((one, running) for one, running in asked if running is not None), key=_place)
+    idle = [one for one, running in asked if running is None]
+    exchanges = {running for _, running in busy}
+    lingering = [one for one in tuple(service.lingering) if one not in exchanges]
     stacks = _Stacks()
     return "\n".join(
         [
-            *_counts(service, len(connections), len(busy), len(lingering)),
-            *_shown((_about_busy(one, now, stacks) for one in busy), len(busy), _BUSY_SHOWN, "connections"),
-            *_shown(([_about(one, now)] for one in idle), len(idle), _IDLE_SHOWN, "idle connections"),
+            *_counts(service, len(asked), len(busy), len(lingering)),
+            *_shown((_about_busy(*one, now, stacks) for one in busy), len(busy), _BUSY_SHOWN, "connections"),
+            *_shown(([_about(one, None, now)] for one in idle), len(idle), _IDLE_SHOWN, "idle connections"),
             *_shown(
                 (_about_lingering(one, stacks) for one in lingering), len(lingering), _BUSY_SHOWN, "lingering ones"
             ),
@@ -48,15 +49,13 @@ def connections_text(service: Service) -> str:
     )
 
 
-def _place(connection: Connection) -> tuple[bool, float]:
+def _place(busy: tuple[Connection, Running]) -> tuple[bool, float]:
     """Requests before WebSockets, and what has taken longest first."""
-    running = connection.exchange
-    return _is_websocket(connection), -(0.0 if running is None else running.age() or 0.0)
+    return _is_websocket(*busy), -(busy[1].age() or 0.0)
 
 
-def _is_websocket(connection: Connection) -> bool:
+def _is_websocket(connection: object, running: object) -> bool:
     """Asked so, since its class is not imported where there can be none."""
-    running: object = connection.exchange
     return running is connection  # it is its own exchange
 
 
@@ -91,11 +90,10 @@ def _shown(texts: Iterable[Iterable[str]], count: int, most: int, what: str) -> 
         yield from lines
 
 
-def _about(connection: Connection, now: float) -> str:
+def _about(connection: Connection, running: Running | None, now: float) -> str:
     peer = connection.origin.client_name or "a Unix socket"
-    running = connection.exchange
     # A WebSocket is as old as its connection.
-    age = None if running is None or _is_websocket(connection) else running.age()
+    age = None if running is None or _is_websocket(connection, running) else running.age()
     for_so_long = "" if age is None else f" for {lasting(age)}"
     line = f"{peer}, open for {lasting(now - connection.opened_at)}: {connection.doing(now)}{for_so_long}"
     for when, reason in connection.deadlines.armed():
@@ -104,10 +102,9 @@ def _about(connection: Connection, now: float) -> str:
     return line
 
 
-def _about_busy(connection: Connection, now: float, stacks: _Stacks) -> Iterator[str]:
-    yield _about(connection, now)
-    if connection.exchange is not None:
-        yield from stacks.of(connection.exchange)
+def _about_busy(connection: Connection, running: Running, now: float, stacks: _Stacks) -> Iterator[str]:
+    yield _about(connection, running, now)
+    yield from stacks.of(running)
 
 
 def _about_lingering(running: Running, stacks: _Stacks) -> Iterator[str]:
@@ -124,9 +121,10 @@ class _Stacks:
         self._seen: dict[str, str] = {}
 
     def of(self, running: Running) -> Sequence[str]:
-        if running.coroutine is None:
+        coroutine = running.coroutine
+        if coroutine is None:
             return ()
-        stack = stack_of(running.coroutine, brief=True).rstrip("\n")
+        stack = stack_of(coroutine, brief=True).rstrip("\n")
         first = self._seen.get(stack)
         if first is not None:
             return (f"  at the same place as {first}, above",)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.from_thread
+import anyio.to_thread
 import pytest
+from anyio.lowlevel import checkpoint
 
+from asgiserve.connection import overview
 from asgiserve.connection.overview import lasting
 from tests.support.serving import serving
 from tests.support.websocket import WebSocketClient, handshake
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
     from asgiserve.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +132,67 @@ async def test_nothing_going_on_is_one_line() -> None:
         assert told_of_connections(served.server.overview()) == [
             "0 connections, 0 of them with a request or a WebSocket; 0 lingering applications"
         ]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_is_made_in_another_thread_whatever_ends_meanwhile(backend: str) -> None:
+    """At each line of it in turn, the requests and what lingers end."""
+    going_on, ended = 0, anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal going_on
+        if scope["path"] == "/lingers":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+        going_on += 1
+        await ended.wait()
+        going_on -= 1
+
+    async def end() -> None:
+        ended.set()
+        for _ in range(20):
+            await checkpoint()
+
+    async def play() -> int:
+        nonlocal ended
+        async with serving(app, lifespan="off", access_log=False) as served:
+            for moment in range(1, 1000):
+                ended = anyio.Event()
+                clients = [served.connect() for _ in range(4)]
+                for client, target in zip(clients, ("/1", "/2", "/lingers", "/lingers"), strict=True):
+                    await client.send(f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+                while going_on < 4:
+                    await checkpoint()
+                await anyio.to_thread.run_sync(traced, served.server.overview, moment, end)
+                if not ended.is_set():
+                    await end()
+                    return moment
+                for client in clients:
+                    client.stream.abort()
+        raise AssertionError("it has no end")
+
+    assert anyio.run(play, backend=backend) > 50
+
+
+def traced(made: Callable[[], str], moment: int, act: Callable[[], Any]) -> None:
+    """Make it, and let something happen in the event loop at one of its lines."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != overview.__file__:
+            return None
+        count += event == "line"
+        if event == "line" and count == moment:
+            anyio.from_thread.run(act)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        made()
+    finally:
+        sys.settrace(before)
 
 
 async def test_a_path_cannot_write_lines_of_its_own() -> None:
