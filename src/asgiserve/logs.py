@@ -8,6 +8,8 @@ embedding program sees their records wherever its own logging sends them. How th
 Whatever a peer or an application supplies passes `printable()` before it is logged: an escape sequence in a
 request target must not reach a terminal, and a line break must not forge a second line.
 
+What handlers and filters of the user's own raise does not leave this file: who logs has something else to do.
+
 Cost matters here, since an access line is written per request: `log_access()` makes its record itself,
 because `Logger.info()` would first search the stack for a caller that nobody asks for.
 
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
+import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -37,6 +41,7 @@ __all__ = [
     "log_access",
     "log_app_error",
     "log_app_fault",
+    "log_critical",
     "log_debug",
     "log_error",
     "log_info",
@@ -51,6 +56,7 @@ __all__ = [
     "phrase_of",
     "printable",
     "printable_bytes",
+    "printable_lines",
     "request_id",
     "text_of",
     "timestamp",
@@ -102,6 +108,16 @@ def printable(text: str) -> str:
 
 def _escape(character: str) -> str:
     return character if character.isprintable() else ascii(character)[1:-1]
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines. Those below the first are indented, so that none can pass for a line of
+    the log."""
+    return _BELOW.join(map(printable, text.split("\n")))
+
+
+_BELOW: Final = "\n" + " " * 10
+"""The words of a line begin in the same column."""
 
 
 def _printable_target(target: str) -> str:
@@ -162,14 +178,17 @@ def log_access(
     if not (client + method).isprintable():  # one look is cheaper than two calls, and hardly ever more is needed
         client, method = printable(client), printable(method)
     arguments = (client, method, _printable_target(target), http_version, status)
-    made: Any = access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None)
-    made.bytes = body_bytes
-    made.duration_ms = duration_ms
-    if request_id:  # without one, the name is free for whoever gives records ids of his own
-        made.request_id = request_id
-    if fields is not None:
-        made.fields = fields
-    access.handle(made)
+    try:
+        made: Any = access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None)
+        made.bytes = body_bytes
+        made.duration_ms = duration_ms
+        if request_id:  # without one, the name is free for whoever gives records ids of his own
+            made.request_id = request_id
+        if fields is not None:
+            made.fields = fields
+        access.handle(made)
+    except Exception:
+        _tell_failure(line, arguments)
 
 
 _UNSEEN: Final = "%.0s" * 5
@@ -209,7 +228,7 @@ def log_app_error(method: str, path: str, error: BaseException) -> None:
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    general.error("Exception in ASGI application (%s)", _request(method, path), exc_info=error)
+    _log(logging.ERROR, "Exception in ASGI application (%s)", _request(method, path), error=error)
 
 
 def log_parting(method: str, path: str, error: BaseException) -> None:
@@ -218,12 +237,12 @@ def log_parting(method: str, path: str, error: BaseException) -> None:
         error = error.exceptions[0]
     text = text_of(error)
     what = f"{type(error).__name__}{text and f': {text}'}"
-    general.info("ASGI application ended by %s (%s)", what, _request(method, path))
+    _log(logging.INFO, "ASGI application ended by %s (%s)", what, _request(method, path))
 
 
 def log_app_fault(method: str, path: str, fault: str) -> None:
     """The application returned, but `fault`: "without starting a response"."""
-    general.error("ASGI application returned %s (%s)", fault, _request(method, path))
+    _log(logging.ERROR, "ASGI application returned %s (%s)", fault, _request(method, path))
 
 
 def _request(method: str, path: str) -> str:
@@ -234,7 +253,8 @@ def _request(method: str, path: str) -> str:
 
 def log_unstoppable(name: str, method: str, path: str, age: float | None, stack: str) -> None:
     """An application goes on although it was cancelled. `age` is for how many seconds it has been running."""
-    general.error(
+    _log(
+        logging.ERROR,
         "The application %s%s goes on although it was cancelled (%s %s):\n%s",
         name,
         "" if age is None else f", running for {age:.1f} s,",
@@ -254,38 +274,43 @@ def trace_enabled() -> bool:
 
 def log_trace(client: str, text: str) -> None:
     """What happens to the connection of this client, in all detail."""
-    general.log(TRACE, "%s%s%s", printable(client), client and " - ", text)
+    _log(TRACE, "%s%s%s", printable(client), client and " - ", text)
 
 
 def log_debug(text: str, error: BaseException) -> None:
-    general.debug("%s %s: %s", text, type(error).__name__, text_of(error))
+    _log(logging.DEBUG, "%s %s: %s", text, type(error).__name__, text_of(error))
 
 
 def log_info(text: str) -> None:
-    general.info("%s", text)
+    _log(logging.INFO, "%s", text)
 
 
 def log_warning(text: str) -> None:
-    general.warning("%s", text)
+    _log(logging.WARNING, "%s", text)
 
 
 def log_error(text: str, error: BaseException | None = None) -> None:
-    general.error("%s", text, exc_info=error)
+    _log(logging.ERROR, "%s", text, error=error)
+
+
+def log_critical(text: str, error: BaseException | None) -> None:
+    """What ends the program."""
+    _log(logging.CRITICAL, "%s", text, error=error)
 
 
 def log_internal_error(where: str, error: BaseException) -> None:
     """What came out of `where` is a defect of ours, or an application has corrupted its task."""
-    general.error("Unexpected error in %s", where, exc_info=error)
+    _log(logging.ERROR, "Unexpected error in %s", where, error=error)
 
 
 def log_websocket(client: str, target: str, outcome: str) -> None:
     """The line of one WebSocket, when it is accepted or refused. A general line, as in uvicorn."""
-    general.info('%s - "WebSocket %s" %s', printable(client) or "-", _printable_target(target), outcome)
+    _log(logging.INFO, '%s - "WebSocket %s" %s', printable(client) or "-", _printable_target(target), outcome)
 
 
 def log_refusal(client: str, status: int, reason: str) -> None:
     """A peer's request broke a rule and was answered with `status`."""
-    general.warning("Invalid HTTP request from %s: %d, %s", client or "a Unix socket", status, reason)
+    _log(logging.WARNING, "Invalid HTTP request from %s: %d, %s", client or "a Unix socket", status, reason)
 
 
 def text_of(error: BaseException) -> str:
@@ -294,3 +319,27 @@ def text_of(error: BaseException) -> str:
         return printable(str(error))
     except Exception as failure:  # exceptions are the application's code
         return f"(cannot be shown: {type(failure).__name__})"
+
+
+# --- the way into Python's logging ------------------------------------------------------------
+
+
+def _log(level: int, message: str, *arguments: object, error: BaseException | None = None) -> None:
+    try:
+        general.log(level, message, *arguments, exc_info=error, stacklevel=2)
+    except Exception:
+        _tell_failure(message, arguments)
+
+
+def _tell_failure(message: str, arguments: tuple[object, ...]) -> None:
+    """A handler, a filter or a record's factory has raised: what Python's handlers do when one of their own fails.
+
+    The guard around each task logs as well, so the whole server would end otherwise.
+    """
+    if not logging.raiseExceptions or sys.stderr is None:
+        return
+    try:
+        text = f"{traceback.format_exc()}Message: {message!r}\nArguments: {arguments!r}"
+        sys.stderr.write(printable_lines(f"--- Logging error ---\n{text}") + "\n")
+    except Exception:
+        pass  # there is nobody left to tell

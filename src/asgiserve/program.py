@@ -182,7 +182,7 @@ def _tell(failed: str, sentence: str, cause: BaseException | None) -> None:
 
 def _tell_as_record(sentence: str, cause: BaseException | None) -> None:
     # Whoever asked for a JSON object a line reads this line by a program too.
-    logs.general.critical("%s", sentence, exc_info=cause)
+    logs.log_critical(sentence, cause)
 
 
 def _sentence(error: AsgiserveError, values: Values) -> str:
