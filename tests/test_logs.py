@@ -177,9 +177,23 @@ def test_an_application_error_is_one_record_with_its_traceback(out: io.StringIO,
 
     first, *rest = err.getvalue().splitlines()
     assert first == "ERROR:    Exception in ASGI application (GET /path)"
-    assert rest[0] == "Traceback (most recent call last):"
+    assert rest[0] == "          Traceback (most recent call last):"
+    assert rest[1].startswith('            File "')
     assert "in raised" in rest[1]
-    assert rest[-1] == "ValueError: what went wrong"
+    assert rest[-1] == "          ValueError: what went wrong"
+
+
+def test_an_errors_text_cannot_forge_a_line(out: io.StringIO, err: io.StringIO) -> None:
+    error = raised(ValueError("unknown user\nINFO:     forged"))
+    error.add_note("a note\nINFO:     forged")
+    error.__cause__ = ExceptionGroup("first\nINFO:     forged", [KeyError("INFO:     forged")])
+
+    logs.log_app_error("GET", "/path", error)
+
+    first, *rest = err.getvalue().splitlines()
+    assert first.startswith("ERROR:    ")
+    assert len(rest) > 10
+    assert all(line.startswith(" " * 10) for line in rest)
 
 
 def test_a_group_of_one_is_logged_as_its_member(caplog: pytest.LogCaptureFixture) -> None:
@@ -228,9 +242,8 @@ def test_an_exception_that_cannot_be_looked_at_is_shown_by_its_type(out: io.Stri
 
     assert first == "ERROR:    message"
     # From Python 3.13 on, traceback itself survives such notes.
-    assert "Unreadable (its traceback could not be formatted: RuntimeError)" in rest or any(
-        line.endswith("Unreadable") for line in rest
-    )
+    shown = ("Unreadable (its traceback could not be formatted: RuntimeError)", "Unreadable")
+    assert any(line.endswith(shown) for line in rest)
 
 
 # --- which loggers ----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from asgiserve import logs
-from asgiserve.logs import access_line, printable
+from asgiserve.logs import access_line, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ _STATUS_COLOURS: Final = ("", "\x1b[37m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\
 """By the first digit of the status."""
 
 _WIDTH: Final = 10
-"""The level, its colon and the spaces behind: `CRITICAL: ` fits exactly."""
+"""The level, its colon and the spaces behind: `CRITICAL: ` fits exactly. `printable_lines` indents by as much."""
 
 
 def configure(
@@ -87,7 +87,8 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`INFO:     message`, with a traceback below it, all of it free of control characters."""
+    """`INFO:     message`, with a traceback below it, all of it free of control characters. Only the first line begins
+    in the first column: by this people and collectors of logs see where something else begins."""
 
     def __init__(self, colours: bool = False) -> None:
         super().__init__()
@@ -95,12 +96,10 @@ class TextFormatter(logging.Formatter):
         self.prefixes = {name: self._prefix(name) for name in _LEVEL_COLOURS}
 
     def format(self, record: logging.LogRecord) -> str:
-        # The lines of a message below its first are indented, so that none can pass for a line of its own.
-        lines = record.getMessage().split("\n")
-        text = ("\n" + " " * _WIDTH).join(map(printable, lines))
+        text = record.getMessage()
         if record.exc_info:
-            text += "\n" + "\n".join(map(printable, _traceback(self, record).split("\n")))
-        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + text
+            text += "\n" + _traceback(self, record)
+        return (self.prefixes.get(record.levelname) or self._prefix(record.levelname)) + printable_lines(text)
 
     def _prefix(self, level: str) -> str:
         padding = " " * (_WIDTH - 1 - len(level))
