@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from asgiserve import logs
@@ -52,11 +54,11 @@ def configure(
     logger does not make every line appear twice. A second call replaces the first.
     """
     logs.name_trace_level()
-    for logger, stream, formatter in (
-        (logs.general, stderr or sys.stderr, TextFormatter),
-        (logs.access, stdout or sys.stdout, AccessFormatter),
+    for logger, lines, stream, formatter in (
+        (logs.general, "General lines", stderr or sys.stderr, TextFormatter),
+        (logs.access, "Access lines", stdout or sys.stdout, AccessFormatter),
     ):
-        handler = _handler(stream)
+        handler = _handler(stream, lines)
         colours = _is_terminal(stream) if use_colors is None else use_colors
         handler.setFormatter(JsonFormatter() if form == "json" else formatter(colours))
         logger.handlers[:] = [*(each for each in logger.handlers if not _is_ours(each)), handler]
@@ -64,9 +66,39 @@ def configure(
         logger.propagate = False
 
 
-def _handler(stream: TextIO | None) -> logging.Handler:
+def _handler(stream: TextIO | None, lines: str) -> logging.Handler:
     """A program without a terminal, or one whose stream was closed, has None in the place of it."""
-    return logging.NullHandler() if stream is None else logging.StreamHandler(stream)
+    if stream is None:
+        return logging.NullHandler()
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        # What its encoding does not have is shown as its escape, as Python itself does on stderr.
+        with suppress(OSError):  # it is flushed first
+            stream.reconfigure(errors="backslashreplace")
+    return _Lines(stream, lines)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Lines on a stream that may break, a pipe whose reader has gone or a file on a disk that is full: that is told
+    once, and not for each line."""
+
+    def __init__(self, stream: TextIO, lines: str) -> None:
+        super().__init__(stream)
+        self._lines = lines
+        """What they are called."""
+        self._broken = False
+
+    def flush(self) -> None:
+        self.stream.flush()
+        self._broken = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError) and not self.stream.closed:
+            super().handleError(record)
+        elif not self._broken:
+            self._broken = True  # before it is told, which may be by a line for this stream
+            reason = error.strerror if isinstance(error, OSError) else None
+            logs.log_error(f"{self._lines} cannot be written: {reason or error}.")
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

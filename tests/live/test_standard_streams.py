@@ -1,7 +1,8 @@
-"""The command line without some of its standard streams: whoever started it has closed them."""
+"""The command line without some of its standard streams: closed by whoever started it, or broken while it serves."""
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,13 +14,15 @@ from tests.live.raw import RawClient
 from tests.live.servers import command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.live.backends import Backend
 
 pytestmark = pytest.mark.live
 
 ALL = "<&- >&- 2>&-"
+
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 
 
 def served(words: Callable[[int], Sequence[str]], closed: str) -> tuple[int, str, str]:
@@ -62,3 +65,58 @@ def test_a_server_without_them_serves_without_their_lines(anyio_backend: Backend
     assert code == 0
     assert ("GET /" in out) == (">&-" not in closed.split())
     assert ("Started server process" in err) == ("2>&-" not in closed.split())
+
+
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+"""Python's ordinary way with stdout."""
+
+
+@pytest.fixture(params=["Broken pipe", pytest.param("No space left on device", marks=needs_full)])
+def broken(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    """A descriptor that nothing can be written to, and why."""
+    if request.param == "Broken pipe":
+        reader, number = os.pipe()
+        os.close(reader)
+    else:
+        number = os.open("/dev/full", os.O_WRONLY)
+    yield number, request.param
+    os.close(number)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stdout_that_breaks_is_told_once_and_changes_nothing(
+    anyio_backend: Backend, broken: tuple[int, str], workers: int
+) -> None:
+    number, reason = broken
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        words = command("asgiserve.demo:app", anyio_backend, {"fd": listening.fileno(), "workers": workers})
+        with subprocess.Popen(
+            words, stdout=number, stderr=subprocess.PIPE, text=True, pass_fds=[listening.fileno()], env=BUFFERED
+        ) as process:
+            try:
+                with RawClient(listening.getsockname()[1]) as client:
+                    for _ in range(3):
+                        assert client.get().status == 200
+            finally:
+                process.terminate()
+            _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert err.count(f"Access lines cannot be written: {reason}.\n") == 1
+    assert "Logging error" not in err
+    assert "Exception ignored" not in err
+    assert "exit code" not in err  # of a worker
+
+
+def test_nor_does_a_stderr_that_breaks_change_the_exit_code(anyio_backend: Backend, broken: tuple[int, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        words = command("asgiserve.demo:app", anyio_backend, {"fd": listening.fileno()})
+        with subprocess.Popen(
+            words, stdout=broken[0], stderr=broken[0], pass_fds=[listening.fileno()], env=BUFFERED
+        ) as process:
+            try:
+                with RawClient(listening.getsockname()[1]) as client:
+                    assert client.get().status == 200
+            finally:
+                process.terminate()
+            assert process.wait(20) == 0

@@ -1,15 +1,19 @@
-"""The null device in the place of standard streams that whoever started the process has closed (`asgiserve … >&-`).
+"""The null device in the place of standard streams that are of no use: those that whoever started the process has
+closed (`asgiserve … >&-`), and at the end those that are broken (`asgiserve … | head`).
 
-Called by cli.py and starting.py before anything else is opened; worker processes inherit what it opens.
+cli.py and starting.py open the former before anything else is opened; worker processes inherit them. program.py gives
+up the latter, in each process that is ours.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
-__all__ = ["open_closed_streams"]
+__all__ = ["give_up_broken_streams_at_exit", "open_closed_streams"]
 
 _STREAMS: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
 """In the order of their descriptors' numbers."""
@@ -26,3 +30,27 @@ def open_closed_streams() -> None:
             number = os.open(os.devnull, os.O_RDWR)  # the lowest that is free
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, mode, errors="replace", closefd=False))  # noqa: SIM115  # for as long as the process
+
+
+def give_up_broken_streams_at_exit() -> None:
+    """When this process ends, let it do so with its own exit code, although a stream cannot be written.
+
+    Python tries once more to write what is left for stdout and stderr, and ends with 120 where it cannot. Whether
+    a stream takes that shows only by writing it, which may take as long as its reader likes: so it is done where Python
+    would do it, when nothing but the process's end is left.
+    """
+    atexit.unregister(_give_up_broken_streams)
+    atexit.register(_give_up_broken_streams)
+
+
+def _give_up_broken_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None or stream.closed:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError):  # it may be anybody's, without a descriptor
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
