@@ -30,11 +30,13 @@ __all__ = [
     "LIBRARIES",
     "HostTask",
     "LoopEnd",
+    "bare_cancellation",
     "clock",
     "current_backend",
     "host_task",
     "ki_protected",
     "loop_name",
+    "own_error",
     "reached_by_signals",
     "run_ended",
     "run_options",
@@ -289,6 +291,28 @@ class LoopEnd:
             if isinstance(cause, (SystemExit, KeyboardInterrupt)):
                 tell(f"{type(cause).__name__} came out of a task of the event loop, which stops it.", cause)
             raise
+
+
+def own_error(error: BaseException, loop_end: LoopEnd) -> BaseException | None:
+    """What of an exception out of an application is its own error; None: it is our cancellation, and nothing else.
+
+    A cancellation is ours exactly when a scope around us is cancelled, or the loop itself ends. Anything else,
+    SystemExit and a foreign CancelledError included, is the application's own error. What trio's nurseries raise when
+    they are cancelled is a group, even of one; anyio's take the cancellation out of it again.
+    """
+    if anyio.current_effective_deadline() != float("-inf") and not loop_end.has_come():
+        return error
+    cancelled = anyio.get_cancelled_exc_class()
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(cancelled)[1]
+    return None if isinstance(error, cancelled) else error
+
+
+def bare_cancellation(error: BaseException) -> BaseException:
+    """What to raise again where there is no `own_error()`. asyncio takes a task for cancelled only if it is bare."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def run_options(launch: Launch) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.scope import http_scope
-from asgiserve.backend import host_task, ki_protected
+from asgiserve.backend import bare_cancellation, host_task, ki_protected, own_error
 from asgiserve.connection.access import log_access
 from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.deadlines import TICK, Reason
@@ -116,18 +116,19 @@ def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> Awa
 
 async def contain(service: Service, exchange: Exchange, error: BaseException) -> None:
     """The application raised. Logs the error, and raises it again if it is our own cancellation."""
-    if service.is_ours(error):
+    own = own_error(error, service.loop_end)
+    if own is None:
         service.lingering.discard(exchange)
         await _answer_cancelled(exchange)
-        raise error
+        raise bare_cancellation(error)
     if isinstance(error, TaskClosed):
         _leave_to_another_task(service, exchange, error)
         raise error
-    if exchange.told and says_only(error, is_called_disconnect):
-        exchange.context.run(logs.log_parting, exchange.head.method, exchange.path, error)
+    if exchange.told and says_only(own, is_called_disconnect):
+        exchange.context.run(logs.log_parting, exchange.head.method, exchange.path, own)
         return
     exchange.failed = True
-    service.log_app_error(exchange.context, exchange.head.method, exchange.path, error)
+    service.log_app_error(exchange.context, exchange.head.method, exchange.path, own)
 
 
 def _leave_to_another_task(service: Service, exchange: Exchange, error: TaskClosed) -> None:

@@ -122,7 +122,6 @@ class Service:
         """The lifespan's state."""
         self.clock = clock()
         self.stopwatch = stopwatch()
-        self.cancelled_class = anyio.get_cancelled_exc_class()
         self.loop_end = LoopEnd()
         self.date: Callable[[], bytes | None] = HttpDate() if http.date_header else _no_date
         """The value of the Date field; None where it is switched off."""
@@ -202,16 +201,6 @@ class Service:
         context.run(logs.log_app_error, method, path, error)
         if self.on_app_error is not None:
             self.on_app_error(error)
-
-    def is_ours(self, error: BaseException) -> bool:
-        """Whether an exception out of an application is our own cancellation.
-
-        Exactly when it is the loop's cancellation class and a scope around us is cancelled, or the loop itself ends.
-        Anything else, SystemExit and a foreign CancelledError included, is the application's own error.
-        """
-        return isinstance(error, self.cancelled_class) and (
-            anyio.current_effective_deadline() == float("-inf") or self.loop_end.has_come()
-        )
 
 
 def _no_date() -> None:

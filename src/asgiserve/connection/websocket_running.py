@@ -13,6 +13,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.websocket import websocket_scope
+from asgiserve.backend import bare_cancellation, own_error
 from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.closing import close_after_drain, close_at_last
 from asgiserve.connection.parting import carries_code, says_only
@@ -87,9 +88,10 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
         try:
             await call_app(service.app, scope, socket, host)
         except BaseException as error:
-            if service.is_ours(error):
-                raise
-            failed = _log_error(service, socket, error)
+            own = own_error(error, service.loop_end)
+            if own is None:
+                raise bare_cancellation(error) from None
+            failed = _log_error(service, socket, own)
             if isinstance(error, TaskClosed):
                 _end_without_word(socket, failed=True)
                 socket.finish_soon()  # in another task: this one cannot wait any more

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
-from asgiserve.backend import host_task, ki_protected
+from asgiserve.backend import bare_cancellation, host_task, ki_protected, own_error
 from asgiserve.errors import ShutdownError, StartupError
 
 if TYPE_CHECKING:
@@ -75,9 +75,10 @@ class Lifespan:
                 await self._app(lifespan_scope(self.state), self._receive, self._send)
             self._returned()
         except BaseException as error:
-            if isinstance(error, anyio.get_cancelled_exc_class()) and self._cancelled_from_outside():
-                raise
-            self._raised(error)
+            own = own_error(error, self._loop_end)
+            if own is None:
+                raise bare_cancellation(error) from None
+            self._raised(own)
         finally:
             self.started.set()
             self.ended.set()
@@ -182,9 +183,6 @@ class Lifespan:
             failed = ShutdownError(f"The application's lifespan failed while serving{detail}")
         failed.__cause__ = error
         return failed
-
-    def _cancelled_from_outside(self) -> bool:
-        return _scope_is_cancelled() or self._loop_end.has_come()
 
 
 _DOING: Final = {
