@@ -280,6 +280,7 @@ class LoopEnd:
         """All tasks are cancelled at once: true before any of them learns of it."""
         return self._cancelling() > 0
 
+    @ki_protected
     async def watch(self, tell: Callable[[str, BaseException], None]) -> None:
         """Wait until cancelled; tell what has stopped the loop, if that is why."""
         self._cancelling = host_task().cancelling

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import anyio
 
 from asgiserve import logs
+from asgiserve.backend import ki_protected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -134,6 +135,7 @@ class Watcher:
         self.wakes_at = when
         self._woken.set()
 
+    @ki_protected
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:

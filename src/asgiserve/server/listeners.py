@@ -15,6 +15,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
+from asgiserve.backend import ki_protected
 from asgiserve.streams import open_stream
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class AcceptLoop:
             return f"accepts nothing: {self._exhausted}"
         return "accepts"
 
+    @ki_protected
     async def run(self) -> None:
         """Accept; when cancelled, take what the kernel has queued already, and close the listener."""
         accepted, sharing = 0, self._sharing

@@ -23,7 +23,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.interface import as_asgi3, is_wsgi
-from asgiserve.backend import clock
+from asgiserve.backend import clock, ki_protected
 from asgiserve.config import Settings, for_one_server
 from asgiserve.connection.opening import serve_connection
 from asgiserve.connection.service import Service
@@ -198,6 +198,7 @@ class _Tree:
         self._stopping = Stopping(self._service, self.lifespan, settings.timeouts, unstoppable=unstoppable)
         self._overview = Overview(self._service, self._stopping, self.lifespan)
 
+    @ki_protected
     async def run(
         self,
         bound: Sequence[BoundSocket],
@@ -254,6 +255,7 @@ class _Tree:
             raise lifespan.error
         self._service.state = lifespan.state
 
+    @ki_protected
     async def _serve_connections(
         self, listeners: Sequence[Listener], urls: Sequence[str], accepts: anyio.Event
     ) -> None:
@@ -284,6 +286,7 @@ class _Tree:
             self._certificates.reload()
             self._service.ssl_context = self._certificates.context
 
+    @ki_protected
     async def _stop_at(self, event: anyio.Event) -> None:
         await event.wait()
         self._stopping.stop()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from asgiserve import logs
+from asgiserve.backend import ki_protected
 from asgiserve.connection.deadlines import TICK
 from asgiserve.connection.overview import lasting
 
@@ -178,6 +179,7 @@ class Stopping:
 
     # --- the task ---
 
+    @ki_protected
     async def run(self) -> None:
         """Wait for the stop and see it through, also when `serve()` itself is cancelled."""
         try:
@@ -208,6 +210,7 @@ class Stopping:
             await self._requested.wait()
             group.cancel_scope.cancel()
 
+    @ki_protected
     async def _watch_lifespan(self) -> None:
         """A lifespan that fails while serving takes the server with it: what it held open is gone."""
         await self._lifespan.ended.wait()
@@ -323,6 +326,7 @@ def _named(running: Sequence[Running]) -> str:
     return ", ".join(names) + (f" and {rest} more" if rest else "")
 
 
+@ki_protected
 async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
     await event.wait()
     scope.cancel()

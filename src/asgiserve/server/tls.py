@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from asgiserve import logs
+from asgiserve.backend import ki_protected
 from asgiserve.connection.tls import ServerContext
 from asgiserve.errors import ConfigError
 
@@ -56,6 +57,7 @@ class Certificates:
         if tls.ssl_ca_certs is not None and tls.ssl_cert_reqs == "none":
             logs.log_warning("No client is asked for a certificate: ssl_ca_certs does nothing without ssl_cert_reqs.")
 
+    @ki_protected
     async def watch(self, changed: Callable[[], None]) -> None:
         """Look at the files until cancelled; 2 µs a file. Whatever differs, or could not be read, is `changed`."""
         while True:
