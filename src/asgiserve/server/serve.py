@@ -77,7 +77,7 @@ async def serve(
     """Serve an application in the running event loop, asyncio's or trio's, until it is stopped.
 
     :param app: the ASGI application, or one of WSGI
-    :param stop: setting it stops the server gracefully, as `Server.stop()` does
+    :param stop: setting it stops the server gracefully, as `Server.stop()` does; a startup that goes on is cancelled
     :param ssl_context: serve TLS with it, instead of with certificates that the settings name
     :param sockets: bound sockets to listen on instead of what the settings name; the server closes them
     :param listeners: other places that connections come from, `asgiserve.testing.MemoryListener` for one
@@ -207,21 +207,20 @@ class _Tree:
         task_status: TaskStatus[Server],
     ) -> None:
         """Serve until stopped. Raises groups; `serve_with` makes them bare."""
+        server, accepts, reported = self._report(bound), anyio.Event(), False
         try:
             async with anyio.create_task_group() as group:
                 # First of all: from its startup on the lifespan is shielded, and only this task ends it.
                 group.start_soon(self._stopping.run)
                 group.start_soon(self._service.loop_end.watch, logs.log_error)
-                accepts = anyio.Event()
+                if stop is not None:
+                    group.start_soon(self._stop_at, stop, group.cancel_scope)
                 try:
                     await self._start_lifespan(group)
                     listeners = [*_listen(bound, self._settings.bind.backlog), *listeners]
                     group.start_soon(self._service.watcher.run)
                     if self._certificates is not None:
                         group.start_soon(self._certificates.watch, self.reload_certificates)
-                    if stop is not None:
-                        group.start_soon(self._stop_at, stop)
-                    server = self._report(bound)
                     # Not in this task, which asyncio's own `cancel()` reaches behind any shield: its end is for
                     # `Stopping.run` to see through, also where an application goes on.
                     group.start_soon(self._serve_connections, listeners, server.urls, accepts)
@@ -231,9 +230,12 @@ class _Tree:
                         self._stopping.connections_done()
                     raise
                 task_status.started(server)
+                reported = True
                 await self._stopping.until_connections_done()
                 await self.lifespan.ended.wait()
                 group.cancel_scope.cancel()
+            if not reported and self.lifespan.error is None:
+                task_status.started(server)  # given up by the stop event: that is no error for who waits for the start
         except BaseException:
             # Cancelled, or failed in another way: then nobody raises what the lifespan's end has brought.
             if isinstance(self.lifespan.error, ShutdownError):
@@ -287,9 +289,13 @@ class _Tree:
             self._service.ssl_context = self._certificates.context
 
     @ki_protected
-    async def _stop_at(self, event: anyio.Event) -> None:
+    async def _stop_at(self, event: anyio.Event, everything: anyio.CancelScope) -> None:
         await event.wait()
-        self._stopping.stop()
+        if self._stopping.state is ServerState.STARTING:
+            logs.log_info("Stopped during startup, giving up.")
+            everything.cancel()
+        else:
+            self._stopping.stop()
 
     def _report(self, bound: Sequence[BoundSocket]) -> Server:
         secure = self._service.ssl_context is not None
