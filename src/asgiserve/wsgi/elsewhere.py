@@ -13,6 +13,7 @@ import anyio
 from anyio import from_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from asgiserve.backend import ki_protected
 from asgiserve.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Elsewhere:
                 end.set()
         return None, cancelled
 
+    @ki_protected
     async def _watch(self) -> None:
         try:
             await anyio.sleep_forever()
