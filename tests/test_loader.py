@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgiserve.errors import AppLoadError
-from asgiserve.loader import load
+from asgiserve.errors import AppLoadError, Terminated
+from asgiserve.loader import load, made_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -241,6 +241,94 @@ def test_a_factory_that_raises_is_chained(directory: str) -> None:
 
     assert isinstance(caught.value.__cause__, TypeError)
     assert "loader.py" not in "".join(traceback.format_exception(caught.value.__cause__))
+
+
+LAZY = """
+    import sys
+
+    class Holder:
+        @property
+        def broken(self): raise RuntimeError("no settings")
+        @property
+        def unfinished(self): return self.nothing
+    holder = Holder()
+
+    class Proxy:
+        def __call__(self, *arguments): ...
+        def __getattr__(self, name): raise RuntimeError("outside of everything")
+    proxy = Proxy()
+
+    def leave(): sys.exit(0)
+
+    def __getattr__(name):
+        if name == "late":
+            import a_module_that_is_absent
+        raise AttributeError(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "factory", "sentence"),
+    [
+        ("late", False, "reading lazy:late failed: ModuleNotFoundError: No module named 'a_module_that_is_absent'"),
+        ("holder.broken", False, "reading lazy:holder.broken failed: RuntimeError: no settings"),
+        ("holder.unfinished", False, "reading lazy:holder.unfinished failed: AttributeError: "),
+        ("proxy", False, "looking at lazy:proxy failed: RuntimeError: outside of everything"),
+        ("proxy", True, "looking at lazy:proxy failed: RuntimeError: outside of everything"),
+        ("leave", True, "the factory lazy:leave failed: SystemExit: 0"),
+        ("absent", False, "lazy has no 'absent'"),
+    ],
+)
+def test_what_the_application_raises_when_it_is_looked_up_is_chained_with_its_own_frames_only(
+    write: Write, name: str, factory: bool, sentence: str
+) -> None:
+    directory = write("lazy.py", LAZY)
+
+    with pytest.raises(AppLoadError) as caught:
+        load(f"lazy:{name}", app_dir=directory, factory=factory)
+
+    assert str(caught.value).startswith(sentence)
+    assert (caught.value.__cause__ is None) == (name == "absent")
+    if caught.value.__cause__ is not None:
+        shown = "".join(traceback.format_exception(caught.value.__cause__)).splitlines()
+        assert "lazy.py" in shown[1]
+
+
+def test_a_module_that_leaves_the_process_is_an_error_too(write: Write) -> None:
+    directory = write("leaving.py", "import sys\nsys.exit(0)")
+
+    assert refusal("leaving:app", directory) == "importing leaving failed: SystemExit: 0"
+    assert refusal("leaving", directory).endswith("for example leaving:app")
+
+
+@pytest.mark.parametrize("target", ["ended:app", "ended"])
+def test_a_signal_that_ends_the_process_during_the_import_is_none(write: Write, target: str) -> None:
+    directory = write("ended.py", "from asgiserve.errors import Terminated\nraise Terminated(143)")
+
+    with pytest.raises(Terminated):
+        load(target, app_dir=directory)
+
+
+def test_a_factory_that_was_handed_over_is_called_and_named_by_its_own_name() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    class Maker:
+        def __call__(self) -> Any:
+            raise RuntimeError("no application")
+
+    assert made_by(lambda: app) is app
+    with pytest.raises(AppLoadError, match=r"<lambda> returned is an int, which is not callable"):
+        made_by(lambda: 5)
+    with pytest.raises(AppLoadError, match=r"Maker failed: RuntimeError: no application$"):
+        made_by(Maker())
+
+
+def test_a_current_directory_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    assert refusal("apps:app", "") == "the current directory is gone; --app-dir names one to import from"
 
 
 def test_an_error_whose_text_cannot_be_made_is_told_by_its_type(write: Write) -> None:

@@ -36,9 +36,11 @@ __all__ = [
     "RemoteProtocolError",
     "ShutdownError",
     "StartupError",
+    "Terminated",
     "WebSocketError",
     "WorkerError",
     "bare_errors",
+    "quoted",
 ]
 
 
@@ -101,6 +103,18 @@ class WebSocketError(RemoteProtocolError):
 
 class ClientDisconnected(AsgiserveError, OSError):
     """The peer is gone. Raised by `send()` where the scope's `spec_version` is 2.4 or later."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM has come where an exception ends the process. What an application's `sys.exit()` raises is not this."""
+
+
+def quoted(value: object) -> str:
+    """A value as an error shows it. Python writes no number of more than 4300 digits."""
+    try:
+        return repr(value)
+    except Exception:  # somebody's own __repr__ may raise anything
+        return f"a value of type {type(value).__name__} that cannot be shown"
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -20,6 +20,7 @@ from asgiserve.server.claims import claimed
 if TYPE_CHECKING:
     import ssl
 
+    from asgiserve.config import Launch
     from asgiserve.program import Plan
     from asgiserve.types import ASGIApplication, WSGIApplication
 
@@ -35,7 +36,7 @@ def run(
 ) -> None:
     """Serve an application until it is stopped: `serve()` in an event loop of its own.
 
-    :param app: the application, or where to import it from ("package.module:app")
+    :param app: the application, or where to import it from ("package.module:app"); with `factory`, what makes it
     :param backend: "asyncio" or "trio"
     :param ssl_context: serve TLS with it, instead of with certificates that the settings name
     :param settings: settings by the command line's names, those of `serve()`, of the loop and of processes
@@ -80,11 +81,17 @@ def _run_here(
         for note in notes:
             logs.log_info(note)
         with claimed(launch, plan.settings.bind) as claims:
-            # Imported inside the running loop: applications make locks and events at import.
-            target = loader.load(app, app_dir=launch.app_dir, factory=launch.factory) if isinstance(app, str) else app
+            # Inside the running loop: applications make locks and events where they are imported or made.
+            target = _application(app, launch)
             await serve_with(target, plan.settings, ssl_context=ssl_context, sockets=claims.bound)
 
     anyio.run(main, backend=name, backend_options=options)
+
+
+def _application(app: Any, launch: Launch) -> ASGIApplication | WSGIApplication:
+    if isinstance(app, str):
+        return loader.load(app, app_dir=launch.app_dir, factory=launch.factory)
+    return loader.made_by(app) if launch.factory else cast("ASGIApplication", app)
 
 
 def _check_for_workers(app: object, ssl_context: ssl.SSLContext | None, name: str) -> None:

@@ -23,6 +23,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from asgiserve.backend import reached_by_signals
+from asgiserve.errors import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,7 +119,7 @@ class TakenSignals:
         self._only_the_end_is_left()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + number)
+        raise Terminated(128 + number)
 
     def _only_the_end_is_left(self) -> None:
         self._ended = time.monotonic()

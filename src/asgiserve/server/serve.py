@@ -34,6 +34,7 @@ from asgiserve.errors import (
     ShutdownError,
     StartupError,
     bare_errors,
+    quoted,
 )
 from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from asgiserve.config import Application, WebSockets
+    from asgiserve.config import Application, Tls, WebSockets
     from asgiserve.server.listeners import Listener, Sharing
     from asgiserve.streams import Stream
     from asgiserve.types import ASGIApplication, WSGIApplication
@@ -173,8 +174,8 @@ class _Tree:
         wsgi, lifespan = bool(getattr(app, "asgiserve_wsgi", False)), settings.application.lifespan
         if logs.trace_enabled():
             app = traced(app)
-        if ssl_context is not None and settings.tls.ssl_certfile is not None:
-            raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
+        if ssl_context is not None:
+            _check_context(ssl_context, settings.tls)
         check_tls(settings.bind, certificates=ssl_context is not None or settings.tls.ssl_certfile is not None)
         self._certificates = None if settings.tls.ssl_certfile is None else Certificates(settings.tls)
         _import_for_connections(settings.websockets)
@@ -336,6 +337,18 @@ def _application(
     if is_wsgi(app, settings.interface):
         return WsgiApplication(cast("WSGIApplication", app), settings.wsgi_threads, multiprocess=multiprocess)
     return as_asgi3(app, settings.interface)
+
+
+def _check_context(context: object, tls: Tls) -> None:
+    """Before any connection fails with it."""
+    import ssl  # imported by whoever has made one
+
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigError(f"ssl_context: expected an ssl.SSLContext, but got {quoted(context)}")
+    if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ConfigError("ssl_context: is one for clients; ssl.PROTOCOL_TLS_SERVER makes one for servers")
+    if tls.ssl_certfile is not None:
+        raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
 
 
 def _default_fields(settings: Settings) -> DefaultFields:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 
 from asgiserve.backend import current_backend
 from asgiserve.errors import AppLoadError, BindError, ConfigError, ShutdownError, StartupError
@@ -127,6 +128,41 @@ def test_the_app_may_be_named(backend: str, tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         run(f"{name}:app", backend=backend, app_dir=str(tmp_path), port=0)
     assert sys.modules.pop(name).app.was_shut_down
+
+
+@each_backend
+def test_a_factory_may_be_handed_over_and_is_called_in_the_running_loop(backend: str) -> None:
+    made: list[Interrupted] = []
+
+    def make() -> Interrupted:
+        current_token()  # raises outside a running loop
+        made.append(Interrupted())
+        return made[0]
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make, factory=True, backend=backend, port=0)  # type: ignore[arg-type]
+    assert made[0].was_shut_down
+
+
+@each_backend
+def test_what_is_handed_over_as_a_factory_must_be_one(backend: str) -> None:
+    with pytest.raises(AppLoadError, match=r"^hello has required parameters, a factory has none"):
+        run(hello, factory=True, backend=backend, port=0)
+
+
+@each_backend
+@pytest.mark.parametrize(
+    ("context", "sentence"),
+    [
+        ("x", r"^ssl_context: expected an ssl.SSLContext, but got 'x'$"),
+        (CONTEXTS.client, r"^ssl_context: is one for clients; ssl.PROTOCOL_TLS_SERVER makes one for servers$"),
+    ],
+)
+def test_a_context_that_no_connection_could_be_served_with_is_refused(
+    backend: str, context: Any, sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        run(Journal(), backend=backend, port=0, ssl_context=context)
 
 
 @each_backend
