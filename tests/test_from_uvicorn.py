@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 from uvicorn import config as uvicorn_config
 from uvicorn.main import main as uvicorn_main
+from uvicorn.main import run as uvicorn_run
 
 from asgiserve.config import OPTIONS, Launch, Processes, Settings, split
 from asgiserve.errors import ConfigError
@@ -58,19 +59,24 @@ def test_an_option_that_only_uvicorn_has_is_still_there() -> None:
     assert not FOREIGN.keys() & OPTIONS.keys()
 
 
-KEYWORDS = dict(list(inspect.signature(uvicorn_config.Config).parameters.items())[1:])
-ONLY_THEIRS = {"timeout_notify", "callback_notify", "ssl_context_factory"}
-"""Keywords that are no options of uvicorn, and are neither there nor accepted."""
+SIGNATURES = [inspect.signature(uvicorn_run), inspect.signature(uvicorn_config.Config)]
+DEFAULTS = [{name: one.default for name, one in each.parameters.items() if name != "app"} for each in SIGNATURES]
+KEYWORDS = sorted({*DEFAULTS[0], *DEFAULTS[1]})
+ONLY_KEYWORDS = {"env_file", "timeout_notify", "callback_notify", "ssl_context_factory"}
+"""Keywords that are no settings here: their defaults are accepted."""
 
 
-@pytest.mark.parametrize("name", sorted(KEYWORDS.keys() - ONLY_THEIRS))
+@pytest.mark.parametrize("name", KEYWORDS)
 def test_every_keyword_of_uvicorn_is_one_here(name: str) -> None:
-    assert name in {*OPTIONS, *FOREIGN, *RENAMED, "env_file"}
+    assert name in {*OPTIONS, *FOREIGN, *RENAMED, *ONLY_KEYWORDS}
 
 
-@pytest.mark.parametrize("name", sorted(KEYWORDS.keys() - ONLY_THEIRS))
-def test_the_default_of_uvicorns_keyword_is_accepted(name: str) -> None:
-    launch, processes, rest = split(accepted({name: KEYWORDS[name].default})[0])
+@pytest.mark.parametrize("defaults", DEFAULTS, ids=["run", "Config"])
+@pytest.mark.parametrize("name", [*KEYWORDS, "all"])
+def test_the_default_of_uvicorns_keyword_is_accepted(defaults: dict[str, Any], name: str) -> None:
+    keywords = {each: one for each, one in defaults.items() if name in (each, "all")}
+
+    launch, processes, rest = split(accepted(keywords)[0])
 
     assert isinstance(launch, Launch)
     assert not processes.supervised
@@ -150,6 +156,8 @@ def test_a_loop_factory_is_refused_with_a_way_out() -> None:
     ("name", "value", "sentence"),
     [
         ("http2", True, "HTTP/2 is not there yet; leave it out, or let a proxy in front speak it"),
+        ("callback_notify", print, "is not there; a task of the application's lifespan can do the same"),
+        ("ssl_context_factory", print, "is ssl_context here, which takes the context itself"),
     ],
 )
 def test_an_option_that_would_change_an_effect_is_refused_with_a_sentence(name: str, value: Any, sentence: str) -> None:

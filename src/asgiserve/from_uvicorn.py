@@ -52,13 +52,20 @@ RENAMED: Final[Mapping[str, str]] = {
 VALUED_FLAGS: Final = frozenset({"ws_per_message_deflate"})
 """Flags of ours that take true or false as their next word in uvicorn."""
 
-_NONE_IS_DEFAULT: Final = frozenset({*FOREIGN, *RENAMED, "env_file", "forwarded_allow_ips", "log_level", "workers"})
-"""Keywords for which None is uvicorn's way to say that nothing was given."""
-
 _REFUSALS: Final[Mapping[str, str]] = {
+    "callback_notify": "is not there; a task of the application's lifespan can do the same",
     "env_file": "is for the command line; in a program, set the variables before",
     "http2": "HTTP/2 is not there yet; leave it out, or let a proxy in front speak it",
+    "ssl_context_factory": "is ssl_context here, which takes the context itself",
 }
+
+_NONE_IS_DEFAULT: Final = frozenset(
+    {*FOREIGN, *RENAMED, *_REFUSALS, "app_dir", "forwarded_allow_ips", "log_level", "workers"}
+)
+"""Keywords for which None is uvicorn's way to say that nothing was given."""
+
+_ASK_NOTHING: Final = frozenset({"timeout_notify"})
+"""Keywords that do nothing without another one, which is refused."""
 
 _ENGINES: Final[Mapping[str, Mapping[str, str]]] = {
     "http": dict.fromkeys(("httptools", "zttp"), "asgiserve's own reader and h11 serve instead, as for auto"),
@@ -87,6 +94,8 @@ def accepted(keywords: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ..
     kept: dict[str, Any] = {}
     notes: list[str] = []
     for name, value in renamed(keywords).items():
+        if name in _ASK_NOTHING:
+            continue
         if name in FOREIGN:
             notes += _foreign(name, value)
         elif name in _REFUSALS:
