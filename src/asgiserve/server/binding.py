@@ -59,8 +59,7 @@ def bind_all(bind: Bind, passed: Sequence[PassedSocket] = ()) -> list[BoundSocke
             bound.append(_inherit(bind.fd, left))
         bound += [adopt(one) for one in left]
         if bind.host is not None or bind.port is not None or not bound:
-            host = _DEFAULT_HOST if bind.host is None else bind.host
-            bound += _bind_tcp(host, _DEFAULT_PORT if bind.port is None else bind.port)
+            bound += _bind_tcp(*_host_and_port(bind))
     except BaseException:
         for one in bound:
             one.close()
@@ -87,13 +86,42 @@ def check_form(bind: Bind) -> None:
     """Look at the values of `bind` and bind nothing. Raises ConfigError."""
     for setting, place in unix_places(bind):
         check_unix(place, setting)
+    seen: set[tuple[str, str, int]] = set()
+    for setting, part in _places(bind):
+        if part in seen:
+            raise ConfigError(f"{setting}: {_told(*part)} is given twice")
+        if part[0] != "tcp" or part[2] != 0:  # each free port is another one
+            seen.add(part)
 
 
 def unix_places(bind: Bind) -> list[tuple[str, str]]:
     """The Unix sockets that the settings name: which setting, and the path or @NAME. Raises ConfigError."""
-    parts = [_parts(_split_tls(target)[0]) for target in bind.bind]
-    places = [("bind", rest) for kind, rest, _ in parts if kind == "unix"]
-    return places if bind.uds is None else [*places, ("uds", bind.uds)]
+    return [(setting, rest) for setting, (kind, rest, _) in _places(bind) if kind == "unix"]
+
+
+def _places(bind: Bind) -> list[tuple[str, tuple[str, str, int]]]:
+    """Everything that the settings name: which setting, and what `_parts()` makes of it. Raises ConfigError."""
+    places = [("bind", _parts(_split_tls(target)[0])) for target in bind.bind]
+    if bind.uds is not None:
+        places.append(("uds", ("unix", bind.uds, 0)))
+    if bind.fd is not None:
+        places.append(("fd", ("fd", str(bind.fd), 0)))
+    if bind.host is not None or bind.port is not None:
+        places.append(("port" if bind.host is None else "host", ("tcp", *_host_and_port(bind))))
+    return places
+
+
+def _host_and_port(bind: Bind) -> tuple[str, int]:
+    return (
+        _DEFAULT_HOST if bind.host is None else bind.host,
+        _DEFAULT_PORT if bind.port is None else bind.port,
+    )
+
+
+def _told(kind: str, rest: str, port: int) -> str:
+    if kind == "tcp":
+        return f"{_bracketed(rest)}:{port}"
+    return f"unix:{rest}" if kind == "unix" else f"fd:{rest}"
 
 
 def check_tls(bind: Bind, *, certificates: bool) -> None:

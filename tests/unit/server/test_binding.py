@@ -9,7 +9,7 @@ import stat
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -421,3 +421,29 @@ def test_closing_twice_is_harmless(tmp_path: Path) -> None:
     one.close()
     with closing(successor):
         assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"bind": ["127.0.0.1:8000", "127.0.0.1:8000"]}, "bind: 127.0.0.1:8000 is given twice"),
+        ({"bind": ["[::1]:8000", "[::1]:8000,tls=off"]}, "bind: [::1]:8000 is given twice"),
+        ({"bind": "127.0.0.1:8000", "host": "127.0.0.1"}, "host: 127.0.0.1:8000 is given twice"),
+        ({"bind": "127.0.0.1:80", "port": 80}, "port: 127.0.0.1:80 is given twice"),
+        ({"bind": "unix:a.sock", "uds": "a.sock"}, "uds: unix:a.sock is given twice"),
+        ({"bind": "fd:3", "fd": 3}, "fd: fd:3 is given twice"),
+        ({"bind": ["fd:web", "fd:web"]}, "bind: fd:web is given twice"),
+    ],
+)
+def test_a_place_that_is_given_twice_is_told_so(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bind_all(Bind(**given))
+
+    assert str(caught.value) == sentence
+
+
+def test_a_free_port_may_be_asked_for_twice() -> None:
+    with bound(Bind(bind=("127.0.0.1:0", "127.0.0.1:0"))) as sockets:
+        first, second = (address_of(one.socket) for one in sockets)
+
+    assert first != second
