@@ -6,6 +6,8 @@ import math
 import ssl
 from dataclasses import FrozenInstanceError, replace
 from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,17 @@ def test_a_value_that_makes_no_sense_is_refused_with_setting_expectation_and_val
     assert text.endswith(f", but got {value!r}")
 
 
+def test_a_value_that_cannot_be_shown_is_told_by_its_type() -> None:
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(ConfigError, match=r", but got a value of type Mute that cannot be shown$"):
+        setting("port", Mute())
+    with pytest.raises(ConfigError, match=r", but got a value of type int that cannot be shown$"):
+        setting("limit_request_line", 10**5000)
+
+
 _TEXTS = {
     values.host,
     values.logging_config,
@@ -130,6 +143,29 @@ _TEXTS = {
     values.text,
     values.texts,
 }
+
+
+_COUNTS = {values.count, values.whole, values.optional_count, values.optional_size, values.descriptor}
+
+
+@pytest.mark.parametrize(
+    ("value", "takers"),
+    [
+        pytest.param(Decimal("Infinity"), {values.seconds}, id="infinite"),
+        pytest.param(Decimal("NaN"), set(), id="NaN"),
+        pytest.param(Decimal("sNaN"), set(), id="sNaN"),
+        pytest.param(Fraction(10**400), _COUNTS, id="no float"),
+        pytest.param(10**5000, set(), id="no text"),
+    ],
+)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_number_of_any_kind_is_taken_or_refused_with_a_sentence(name: str, value: Any, takers: set[Any]) -> None:
+    convert = OPTIONS[name].convert
+    if convert in takers:
+        setting(name, value)
+        return
+    with pytest.raises(ConfigError, match=f"^{name}: expected "):
+        setting(name, value)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from asgiserve import setting_values as values
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,10 +41,12 @@ class Group:
             convert = one.metadata["convert"]
             try:
                 converted = convert(value)
-            except (TypeError, ValueError):
+                if isinstance(converted, int):
+                    str(converted)  # ValueError for what Python could not tell anybody
+            except (TypeError, ValueError, ArithmeticError):  # decimal's and fractions' own are of the third kind
                 expected = convert.__doc__.rstrip(".")
                 expected = expected[0].lower() + expected[1:]
-                shown = repr(value) if one.repr else "something else"
+                shown = quoted(value) if one.repr else "something else"
                 name = one.metadata["name"] or self.prefix + one.name
                 raise ConfigError(f"{name}: expected {expected}, but got {shown}") from None
             object.__setattr__(self, one.name, converted)

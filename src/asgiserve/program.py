@@ -79,6 +79,7 @@ def planned(
     run_options(launch)  # raises if loop and backend do not fit: before anything is started
     if processes.reload and processes.workers > 1:
         notes += (f"workers: reload has one worker; {processes.workers} are for a server without it",)
+    notes += processes.idle
     if processes.supervised and sys.platform == "win32":
         raise ConfigError(f"{processes.reason}: needs worker processes, which are not there on Windows; leave it out")
     return Plan(

@@ -6,14 +6,28 @@ What each of them does is in `supervise/`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from asgiserve import setting_values as values
 from asgiserve.declaring import Group, setting
 from asgiserve.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Processes"]
+
+
+_NEEDS: Final[Mapping[str, str]] = {
+    "reload_dir": "reload",
+    "reload_include": "reload",
+    "reload_exclude": "reload",
+    "reload_delay": "reload",
+    "limit_max_requests_jitter": "limit_max_requests",
+    "limit_worker_lifetime_jitter": "limit_worker_lifetime",
+}
+"""Settings that only say how another one is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +93,13 @@ class Processes(Group):
     def supervised(self) -> bool:
         """Whether a supervisor is needed: for several workers, and for one that is to be replaced."""
         return bool(self.reason)
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """A note for each setting that somebody has given and that does nothing as the others are."""
+        given = {one.name for one in fields(self) if getattr(self, one.name) != one.default}
+        idle = [name for name, other in _NEEDS.items() if name in given and other not in given]
+        notes = [f"{name}: does nothing without {_NEEDS[name]}" for name in idle]
+        if "timeout_worker_healthcheck" in given and not self.supervised:
+            notes.append("timeout_worker_healthcheck: does nothing without a supervisor, which workers or reload bring")
+        return tuple(notes)
