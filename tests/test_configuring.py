@@ -16,8 +16,9 @@ import pytest
 
 from asgiserve import ConfigError, serve
 from asgiserve import run as run_server
-from asgiserve.config import OPTIONS
+from asgiserve.config import OPTIONS, Launch
 from asgiserve.from_uvicorn import FOREIGN
+from asgiserve.print_config import config_lines
 from tests.support.command_line import HELLO, command_line
 
 if TYPE_CHECKING:
@@ -284,6 +285,44 @@ def test_a_table_is_shown_as_a_table_that_means_the_same(run: Run, write: Any) -
     assert len([line for line in first.splitlines() if line.endswith("  # first.toml: log_config")]) == 1
 
 
+def test_a_file_of_variables_that_would_beat_what_is_shown_is_shown_as_a_comment(run: Run, write: Any) -> None:
+    variables = write("a.env", "ASGISERVE_PORT=81\nASGISERVE_BACKLOG=5\n")
+
+    def shown(*words: object) -> str:
+        out = run("--print-config", *words).out
+        for name in ("ASGISERVE_PORT", "ASGISERVE_BACKLOG"):
+            os.environ.pop(name, None)  # as for another process
+        return out
+
+    whole = shown("--env-file", variables)
+    first = shown("--env-file", variables, "--port", "90")
+    second = shown("--config", write("asgiserve.toml", first))
+
+    assert tomllib.loads(whole)["env_file"] == str(variables)
+    assert first.startswith(f'# env_file = "{variables}"  # --env-file; has other values of port\n')
+    assert tomllib.loads(second) == tomllib.loads(first)
+    assert (tomllib.loads(second)["port"], tomllib.loads(second)["backlog"]) == (90, 5)
+
+
+def test_a_hosts_certificate_with_a_comma_is_shown_as_a_list(run: Run, write: Any) -> None:
+    table = "ssl_certfile = 'c'\nssl_sni = [['a.test', 'c,d.pem'], 'b.test=c,k', ['c.test', 'e,f', 'k']]"
+    first = run("--print-config", "--config", write("first.toml", table)).out
+
+    second = run("--print-config", "--config", write("second.toml", first)).out
+
+    assert tomllib.loads(first)["ssl_sni"] == [["a.test", "c,d.pem"], "b.test=c,k", ["c.test", "e,f", "k"]]
+    assert tomllib.loads(second) == tomllib.loads(first)
+
+
+def test_a_table_that_is_nested_too_deeply_is_not_shown() -> None:
+    table: Any = []
+    for _ in range(100_000):
+        table = [table]
+
+    with pytest.raises(ConfigError, match=r"^log_config: is nested too deeply to be shown$"):
+        list(config_lines([Launch(log_config={"a": table})], OPTIONS, {}))
+
+
 def test_secrets_are_not_shown(run: Run, write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASGISERVE_SSL_KEYFILE_PASSWORD", "hunter2")
     config = write("asgiserve.toml", "ssl_certfile = 'a.pem'\nssl_sni = ['b.example=b.pem,b.key']")
@@ -329,6 +368,8 @@ def test_a_command_of_uvicorn_is_accepted_and_says_what_serves(run: Run) -> None
         (["--ws-per-message-deflate", "False"], "false"),
         (["--ws-per-message-deflate=1"], "true"),
         (["--ws-per-message-deflate=no"], "false"),
+        (["--ws-per-message-deflate", "t"], "true"),
+        (["--ws-per-message-deflate= N "], "false"),
         (["--ws-per-message-deflate"], "true"),
         (["--no-ws-per-message-deflate"], "false"),
     ],
@@ -342,8 +383,62 @@ def test_compression_takes_a_word_as_in_uvicorn_or_none(run: Run, words: list[st
         assert out.startswith('app = "applications:app"  # APP\n')
 
 
-def test_a_word_that_compression_does_not_take_is_no_application(run: Run) -> None:
-    assert run("--check", "--ws-per-message-deflate=maybe", "applications:app").code == 2
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["--ws-per-message-deflate=maybe"], "maybe"),
+        (["--ws-per-message-deflate="], ""),
+        (["--ws-per-message-deflate", ""], ""),
+    ],
+)
+def test_a_word_that_compression_does_not_take_is_no_application(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], given: str
+) -> None:
+    monkeypatch.setenv("ASGISERVE_APP", "applications:app")
+
+    code, _, err = run("--check", *words)
+
+    assert code == 2
+    assert f"Error: --ws-per-message-deflate: expected true or false, but got {given!r}" in err
+
+
+def test_a_current_directory_that_is_gone_is_not_needed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    yes = run("--check", "--app-dir", tmp_path, "applications:app")
+    no = run("--check", "applications:app")
+    reload = run("--check", "--reload", "--app-dir", tmp_path, "applications:app")
+
+    assert yes.out == "Yes: applications:app can be served.\n"
+    assert (no.code, no.err) == (3, "No: the current directory is gone; --app-dir names one to import from\n")
+    assert (reload.code, reload.err) == (2, "No: --reload: cannot watch .: no such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (["--reload-dir", "src"], "--reload-dir: does nothing without reload"),
+        (["--reload-include", "*.txt"], "--reload-include: does nothing without reload"),
+        (["--reload-exclude", "*.txt"], "--reload-exclude: does nothing without reload"),
+        (["--limit-max-requests-jitter", "5"], "--limit-max-requests-jitter: does nothing without limit_max_requests"),
+        (
+            ["--timeout-worker-healthcheck", "5"],
+            "--timeout-worker-healthcheck: does nothing without a supervisor, which workers or reload bring",
+        ),
+        (["--timeout-worker-healthcheck", "5", "--limit-max-requests", "9"], None),
+        (["--limit-max-requests-jitter", "5", "--limit-max-requests", "9"], None),
+        (["--reload-delay", "0.25"], None),
+    ],
+)
+def test_a_setting_of_processes_that_does_nothing_is_noted(run: Run, arguments: list[str], note: str | None) -> None:
+    code, _, err = run("--check", *arguments, "applications:app")
+
+    assert code == 0
+    assert err == (f"INFO:     {note}\n" if note else "")
 
 
 def test_the_application_may_come_from_a_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ BESIDE = {
     "sources": {"config", "errors", "from_uvicorn"},
     "command_words": {"config", "from_uvicorn", "sources"},
     "typer_command": {"", "command_words", "config", "errors", "from_uvicorn"},
-    "print_config": {"declaring", "setting_values", "sources"},
+    "print_config": {"declaring", "errors", "setting_values", "sources"},
     "log_config": {"errors", "logs"},
     "log_output": {"logs"},
 }

@@ -105,6 +105,20 @@ def test_a_repeatable_option_replaces_the_weaker_source(gather: Gather, write: A
     assert gather({"config": config, "bind": ["c:3"]}).values["bind"].value == ["c:3"]
 
 
+@pytest.mark.parametrize("weak", ["variable", "env file"])
+def test_a_configuration_file_is_chosen_by_the_strongest_source_too(gather: Gather, write: Any, weak: str) -> None:
+    strong, other = write("strong.toml", "port = 1"), write("weak.toml", "port = 2")
+    flags = {"config": strong}
+    environ = {"ASGISERVE_CONFIG": other} if weak == "variable" else {}
+    if weak == "env file":
+        flags["env_file"] = write("settings.env", f"ASGISERVE_CONFIG={other}\n")
+
+    values = gather(flags, environ).values
+
+    assert values["port"] == Given(1, "strong.toml: port")
+    assert "config" not in values
+
+
 @pytest.mark.parametrize(
     ("environ", "value"),
     [
@@ -143,8 +157,8 @@ def test_every_setting_has_a_variable(gather: Gather, name: str) -> None:
 @pytest.mark.parametrize(
     ("word", "value"),
     [
-        *[(word, True) for word in ("true", "1", "Yes", "ON")],
-        *[(word, False) for word in ("false", "0", "no", "off ")],
+        *[(word, True) for word in ("true", "1", "Yes", "ON", "t", "Y")],
+        *[(word, False) for word in ("false", "0", "no", "off ", "f", "n")],
     ],
 )
 def test_a_variable_of_a_flag_is_a_word(gather: Gather, word: str, value: bool) -> None:
@@ -326,6 +340,48 @@ def test_a_file_that_is_not_utf_8_is_no_toml(gather: Gather, tmp_path: Path) -> 
     (tmp_path / "asgiserve.toml").write_bytes(b"app = '\xff'")
 
     assert refusal(gather, {"config": str(tmp_path / "asgiserve.toml")}).startswith("asgiserve.toml: is not TOML: ")
+
+
+def test_a_file_that_is_nested_too_deeply_is_told(gather: Gather, write: Any) -> None:
+    path = write("asgiserve.toml", f"port = {'[' * 100_000}")
+
+    assert refusal(gather, {"config": path}) == "asgiserve.toml: is nested too deeply to be read"
+
+
+def test_a_number_that_nobody_could_read_is_told_without_it(gather: Gather, write: Any) -> None:
+    path = write("asgiserve.toml", f"app = 0x{'F' * 5000}")
+
+    text = refusal(gather, {"config": path})
+
+    assert text == "asgiserve.toml: app: expected a text, but got a value of type int that cannot be shown"
+
+
+@pytest.mark.parametrize(("line", "name"), [("'A=B'=c", "A=B"), ("FOO='a\0b'", "FOO"), ("'F\0O'=a", "F\0O")])
+def test_a_variable_that_no_system_takes_is_named_with_its_file(
+    gather: Gather, write: Any, line: str, name: str
+) -> None:
+    text = refusal(gather, {"env_file": write("settings.env", f"GOOD=1\n{line}\n")})
+
+    assert text.startswith(f"settings.env: {name}: cannot be set: a variable has a name without")
+
+
+def test_a_variable_that_the_locale_cannot_write_is_named(
+    gather: Gather, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsencode", lambda text: text.encode("latin-1"))
+
+    text = refusal(gather, {"env_file": write("settings.env", "EURO=€\n")})
+
+    assert text == "settings.env: EURO: cannot be set: it has characters that the locale has not"
+
+
+def test_what_of_the_file_of_variables_something_stronger_gave_is_known(gather: Gather, write: Any) -> None:
+    path = write("settings.env", "ASGISERVE_PORT=1\nASGISERVE_HOST=::1\nASGISERVE_BACKLOG=5\nWEB_CONCURRENCY=2")
+    table = write("asgiserve.toml", "backlog = 6")
+
+    found = gather({"env_file": path, "port": "3", "config": table}, {"ASGISERVE_WORKERS": "4"})
+
+    assert sorted(found.beaten) == ["port", "workers"]
 
 
 @pytest.mark.parametrize(

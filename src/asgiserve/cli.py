@@ -71,13 +71,13 @@ def _start(*, print_config: bool = False, check: bool = False, **given: Any) -> 
     """Do what the values say; returns the exit code. Raises Misuse."""
     values: Values = {}
     try:
-        found = gathered(given, os.environ, os.getcwd())
+        found = gathered(given, os.environ, "")
         values.update(found.values)
         for name, text in found.variables.items():
             os.environ.setdefault(name, text)
         plan = _planned(found)
         if print_config:
-            return _print_config(plan)
+            return _print_config(plan, found)
         if not plan.app:
             raise Misuse(f"APP is missing: name the application as MODULE:ATTRIBUTE, for example: {EXAMPLE}")
         configure_logs(plan)
@@ -114,13 +114,13 @@ def _in_surroundings(plan: Plan, environ: MutableMapping[str, str]) -> Plan:
     return replace(plan, passed=taken_from(environ, pid), notifier=Notifier.of(environ, pid))
 
 
-def _print_config(plan: Plan) -> int:
+def _print_config(plan: Plan, found: Gathered) -> int:
     from asgiserve.print_config import config_lines
 
     groups = {type(one): one for one in (getattr(plan.settings, each.name) for each in fields(plan.settings))}
     own = {Launch: plan.launch, Processes: plan.processes}
     ordered = [own[group] if group in own else groups[group] for group in PANELS]
-    for line in config_lines(ordered, OPTIONS, plan.values):
+    for line in config_lines(ordered, OPTIONS, found.values, found.beaten):
         print(logs.printable(line))
     return 0
 

@@ -30,7 +30,7 @@ from asgiserve.from_uvicorn import FOREIGN, VALUED_FLAGS
 from asgiserve.sources import WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from asgiserve.config import Option
 
@@ -60,7 +60,10 @@ def read(words: Sequence[str]) -> dict[str, Any] | None:
     """The values by flat names, None for what is not there; or None if not all of the words are ordinary."""
     given: dict[str, Any] = dict.fromkeys(("app", *FILES, *SHOWN))
     switches, valued = _flags()
-    rest = iter(plain_flags(words))
+    try:
+        rest = iter(plain_flags(words))
+    except Misuse:
+        return None
     for word in rest:
         flag, sign, value = word.partition("=")
         if flag in valued:
@@ -96,17 +99,21 @@ def _is_text(word: str) -> bool:
     return word.isprintable() and not word.startswith("-")
 
 
-def plain_flags(words: Iterable[str]) -> Iterator[str]:
-    """The same words, with `--flag` or `--no-flag` where uvicorn's flag takes true or false."""
+def plain_flags(words: Iterable[str]) -> list[str]:
+    """The same words, with `--flag` or `--no-flag` where uvicorn's flag takes true or false. Raises Misuse."""
     flags = {SHOWN[name].flag for name in VALUED_FLAGS}
+    plain: list[str] = []
     rest = iter(words)
     for word in rest:
         flag, sign, value = word.partition("=")
         if flag not in flags:
-            yield word
+            plain.append(word)
             continue
         following = value if sign else next(rest, None)
-        wanted = None if following is None else WORDS.get(following.lower())
-        yield f"--no-{flag[2:]}" if wanted is False else flag
+        wanted = None if following is None else WORDS.get(following.strip().lower())
+        if wanted is None and (sign or following == ""):
+            raise Misuse(f"{flag}: expected true or false, but got {following!r}")
+        plain.append(f"--no-{flag[2:]}" if wanted is False else flag)
         if wanted is None and following is not None:
-            yield following
+            plain.append(following)
+    return plain

@@ -12,9 +12,10 @@ from datetime import date, time
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve import setting_values
+from asgiserve.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from asgiserve.declaring import Group, Option
     from asgiserve.sources import Values
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["config_lines"]
 
 
-def config_lines(groups: Iterable[Group], options: Mapping[str, Option], values: Values) -> Iterator[str]:
-    """The file's lines: `groups` hold the values, `options` name them, `values` know where they come from."""
+def config_lines(
+    groups: Iterable[Group], options: Mapping[str, Option], values: Values, beaten: Sequence[str] = ()
+) -> Iterator[str]:
+    """The file's lines: `groups` hold the values, `options` name them, `values` know where they come from.
+
+    `beaten` are settings of the file of variables that something stronger gave. Then the file cannot be named here: it
+    would beat what is shown.
+    """
     for name in ("app", "env_file"):
         if name in values:
-            yield f"{name} = {_text(values[name].value)}  # {values[name].origin}"
+            line = f"{name} = {_text(values[name].value)}  # {values[name].origin}"
+            is_told = name == "env_file" and beaten
+            yield f"# {line}; has other values of {', '.join(sorted(beaten))}" if is_told else line
     for group in groups:
         yield ""
         yield f"# {type(group).panel}"
@@ -43,20 +52,25 @@ def _line(option: Option, value: Any, values: Values) -> str:
         _, told, words = option.text.partition(" [default: ")
         return f"# {option.name} is not set{told.removesuffix(': ') and f' [default: {words}'}  # {origin}"
     as_text = _AS_TEXT.get(option.convert)
-    shown = _toml(value) if as_text is None else _toml(tuple(as_text(one) for one in value or ()))
+    try:
+        shown = _toml(value) if as_text is None else _nested([as_text(one) for one in value or ()])
+    except RecursionError:
+        raise ConfigError(f"{option.name}: is nested too deeply to be shown") from None
     return f"{option.name} = {shown}  # {origin}"
 
 
-def _certificates(one: tuple[str, str, str | None]) -> str:
+def _certificates(one: tuple[str, str, str | None]) -> str | list[str]:
     host, certfile, keyfile = one
+    if "," in certfile or "=" in host:
+        return [part for part in one if part is not None]
     return f"{host}={certfile}" if keyfile is None else f"{host}={certfile},{keyfile}"
 
 
-_AS_TEXT: Final[Mapping[Any, Callable[[Any], str]]] = {
+_AS_TEXT: Final[Mapping[Any, Callable[[Any], str | list[str]]]] = {
     setting_values.header_pairs: ": ".join,
     setting_values.sni_certificates: _certificates,
 }
-"""How one of several values is written, where it is no text already."""
+"""How one of several values is written, where it is no text already; as a list where no text means it."""
 
 
 def _toml(value: Any) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve.config import OPTIONS
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, quoted
 from asgiserve.from_uvicorn import FOREIGN, RENAMED, renamed
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ NAMES: Final = frozenset({*OPTIONS, *FOREIGN, *RENAMED, "app", "env_file"})
 """What a configuration file may set; a variable also names the file."""
 
 WORDS: Final[Mapping[str, bool]] = {
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
+    **dict.fromkeys(("true", "t", "1", "yes", "y", "on"), True),
+    **dict.fromkeys(("false", "f", "0", "no", "n", "off"), False),
 }
 
 _SERVICE_LINK: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
@@ -73,6 +73,8 @@ class Gathered:
     """What `--env-file` has for the environment of the application; what is set there already stays."""
     notes: tuple[str, ...]
     """What somebody may wonder about, a line each."""
+    beaten: tuple[str, ...] = ()
+    """Settings that `--env-file` has, and that something stronger gave."""
 
 
 def gathered(flags: Mapping[str, Any], environ: Mapping[str, str], directory: str) -> Gathered:
@@ -85,17 +87,22 @@ def gathered(flags: Mapping[str, Any], environ: Mapping[str, str], directory: st
     variables = _from_environment(environ)
     env_file = named.get("env_file") or variables.get("env_file")
     extra = _variables_of(env_file) if env_file else {}
-    variables = _merged(variables, _from_environment(extra, _name_of(env_file)))
-    config = named.pop("config", None) or variables.pop("config", None)
+    weaker = _from_environment(extra, _name_of(env_file))
+    variables = _merged(variables, weaker)
+    config = _merged(named, variables).get("config")
+    for source in (named, variables):
+        source.pop("config", None)
     table = _from_table(*_table_of(config, directory))
     if env_file is None and (env_file := table.get("env_file")) is not None:
         extra = _variables_of(env_file)
+        weaker = _from_environment(extra, _name_of(env_file))
+        variables = _merged(variables, weaker)
         # The file that names this one was chosen without it.
-        variables = _merged(variables, _from_environment(extra, _name_of(env_file)))
         variables.pop("config", None)
     values = _merged(named, variables, table)
+    beaten = tuple(name for name, given in weaker.items() if name in values and values[name] is not given)
     notes = _notes_on_renamed(values)
-    return Gathered(values, extra, (*notes, *_notes_on_uvicorns(environ)))
+    return Gathered(values, extra, (*notes, *_notes_on_uvicorns(environ)), beaten)
 
 
 def with_origin(text: str, values: Values) -> str:
@@ -167,7 +174,7 @@ def _from_table(table: Mapping[str, Any], file: str) -> Values:
         if name in values:
             raise ConfigError(f"{file}: {key}: is there twice, with hyphens and with underscores")
         if name in {"app", "env_file"} and not (isinstance(value, str) and "\0" not in value):
-            raise ConfigError(f"{file}: {key}: expected a text, but got {value!r}")
+            raise ConfigError(f"{file}: {key}: expected a text, but got {quoted(value)}")
         values[name] = Given(value, f"{file}: {key}")
     return _with_our_names(values)
 
@@ -211,6 +218,8 @@ def _table_of(config: Given | None, directory: str) -> tuple[Mapping[str, Any], 
         raise ConfigError(f"{config.origin if config else name}: cannot read {path}: {error.strerror}") from None
     except ValueError as error:  # also what is no UTF-8
         raise ConfigError(f"{name}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply to be read") from None
     if name != _PYPROJECT:
         return table, name
     tools = table.get("tool")
@@ -228,11 +237,26 @@ def _variables_of(given: Given) -> dict[str, str]:
         raise ConfigError(f"{given.origin}: needs python-dotenv: pip install 'asgiserve[dotenv]'") from None
     try:
         with open(given.value, encoding="utf-8") as file:
-            return {name: text for name, text in dotenv.dotenv_values(stream=file).items() if text is not None}
+            found = {name: text for name, text in dotenv.dotenv_values(stream=file).items() if text is not None}
     except OSError as error:
         raise ConfigError(f"{given.origin}: cannot read {given.value}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{given.origin}: {given.value} is not UTF-8") from None
+    for name, text in found.items():
+        if (why := _why_not(name, text)) is not None:
+            raise ConfigError(f"{_name_of(given)}: {name}: cannot be set: {why}")
+    return found
+
+
+def _why_not(name: str, text: str) -> str | None:
+    """Why the system does not take this variable, if it does not."""
+    if not name or "=" in name or "\0" in name + text:
+        return 'a variable has a name without "=", and no NUL byte'
+    try:
+        os.fsencode(name + text)
+    except UnicodeEncodeError:
+        return "it has characters that the locale has not"
+    return None
 
 
 # --- what to say ------------------------------------------------------------------------------

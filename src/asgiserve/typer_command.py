@@ -116,7 +116,12 @@ class _Command(TyperCommand):
     """Reads what uvicorn would; writes the help page: a panel per group of settings, readable at 80 columns."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(plain_flags(args)))
+        try:
+            args = plain_flags(args)
+        except Misuse as error:
+            if not ctx.resilient_parsing:  # a shell asks what may follow
+                ctx.fail(str(error))
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for group in (*PANELS, Uvicorn):

@@ -26,7 +26,7 @@ class PidFile:
     """The file, from `claim()` to `remove()`."""
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)
+        self._path = path
         self._owner = os.getpid()
         self._descriptor: int | None = None
 
@@ -35,6 +35,7 @@ class PidFile:
         if sys.platform == "win32":
             raise ConfigError("pid_file: is not there on Windows, which has no signals to send")
         try:
+            self._path = os.path.abspath(self._path)  # somebody may change the directory
             self._descriptor = _written(self._path)
         except OSError as error:
             why = (error.strerror or str(error)).lower()

@@ -60,7 +60,7 @@ class Watched:
         for each in processes.reload_dir:
             if not _is_directory(each):
                 raise ConfigError(f"reload_dir: there is no directory {each}")
-        self.directories = _outermost([_absolute(each) for each in wanted] or [Path.cwd()])
+        self.directories = _outermost([_absolute(each) for each in wanted or ["."]])
 
     def covers(self, path: Path) -> bool:
         """Whether a change of this file, an absolute path, is one that restarts."""
@@ -175,7 +175,10 @@ def _shown(path: Path) -> str:
 
 
 def _absolute(text: str) -> Path:
-    return Path(text).resolve()
+    try:
+        return Path(text).resolve()
+    except OSError as error:
+        raise ConfigError(f"reload: cannot watch {text}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _is_directory(text: str) -> bool:
