@@ -1,10 +1,10 @@
 """From "module:attribute" to the application object.
 
-`load()` is called by the command line and by `run()`, inside the running event loop, so that an application may make its
-locks and groups at import; `made_by()` by `run()`, for a factory that it was handed. Whatever goes wrong becomes an
+`load()` is called by the command line and by `run()`, inside the running event loop, so that an application may make
+its locks and groups at import; `made_by()` by `run()`, for a factory that it was handed. Whatever goes wrong becomes an
 `AppLoadError` whose text says what was looked for, where, and what to write instead. If the application's own code
-raised, that exception is the error's `__cause__`, its traceback cut down to the application's frames; otherwise there is
-no cause.
+raised, that exception is the error's `__cause__`, its traceback cut down to the application's frames; otherwise there
+is no cause.
 
 Whether the application speaks ASGI 3, ASGI 2 or WSGI is not asked here; only what is certainly none of them is refused.
 """
