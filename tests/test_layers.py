@@ -40,7 +40,7 @@ BESIDE = {
     "": {"starting", "server", "errors", "config", "types", "logs"},
     "loader": {"errors", "types"},
     "process": {"backend", "errors", "logs"},
-    "wsgi": {"errors", "types"},
+    "wsgi": {"backend", "errors", "types"},
     "backend": {"config", "errors"},
     "last_resort": {"backend", "logs"},
     "streams": {"errors", "types", "backend"},
