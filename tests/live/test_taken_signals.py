@@ -72,6 +72,24 @@ def test_a_start_that_is_given_up_and_comes_to_no_end_is_killed_by_one_more_sign
     assert "Traceback" not in server.stderr.text
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["_hold", "_release"])
+def test_a_signal_in_the_moment_in_which_the_import_forks_ends_it(
+    live_server: LiveServers, number: signal.Signals, moment: str
+) -> None:
+    began = time.monotonic()
+    server = live_server(
+        "tests.live.forks_at_import_site:app",
+        wrapper=["env", f"SIGNAL={number.name}", f"MOMENT={moment}"],
+        ready="site: imported",
+    )
+    server.expected_code = 128 + number
+
+    assert server.wait_exit() == 128 + number
+    assert time.monotonic() - began < PATIENCE / 2
+    assert "ignored" not in server.stderr.text
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", b"-15"), ("SIGINT", b"77")])
 def test_a_process_that_the_application_has_forked_is_ended_as_ever_and_the_server_serves_on(
     live_server: LiveServers, name: str, code: bytes

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -27,6 +28,8 @@ from asgiserve.errors import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import CodeType, FrameType
+    from typing import NoReturn
 
 __all__ = ["STOPS", "TakenSignals", "WaitingSignals", "put_back"]
 
@@ -40,6 +43,10 @@ _END_SECONDS: Final = 2.0
 """How long an end is left alone, so that its files go; behind that, one more signal kills."""
 
 
+_HOOK_SECONDS: Final = 0.01
+"""What is left of a fork takes less, as a rule; what came in the middle of it comes again then."""
+
+
 class TakenSignals:
     """Some signals of this process. Made in the main thread."""
 
@@ -49,22 +56,33 @@ class TakenSignals:
         self._tell: Callable[[signal.Signals], None] = self._keep
         self._ended = 0.0
         """When nothing was left but the process's end, on Python's monotonic clock."""
+        self._given_up_by: signal.Signals | None = None
+        """What has ended the block that is interruptible, whatever has become of the exception."""
+        self._again: signal.Signals | None = None
+        """What came where an exception would have been lost."""
         self._take()
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(self._ignore)
-        self._mask = threading.local()
+        self._forking = _Forking()
         os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._leave)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
         """For what may take long before the event loop turns: the first that stops ends it by an exception, so that
-        files go. The others are kept."""
+        files go. The others are kept.
+
+        An application's import may swallow that exception, or make another one of it: then it ends behind that.
+        """
         try:
             self._give_to(self._interrupt)
             yield
+            if self._given_up_by is not None:
+                _raise_for(self._given_up_by)
             self._tell = self._keep
         except BaseException:
             self._only_the_end_is_left()
+            if self._given_up_by is not None:
+                _raise_for(self._given_up_by)
             raise
 
     @contextmanager
@@ -116,10 +134,12 @@ class TakenSignals:
         if number not in STOPS:
             self._keep(number)
             return
+        self._given_up_by = number
+        if _inside(_HOOKS):  # whose exceptions Python prints and drops
+            self._again = number
+            return
         self._only_the_end_is_left()
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise Terminated(128 + number)
+        _raise_for(number)
 
     def _only_the_end_is_left(self) -> None:
         self._ended = time.monotonic()
@@ -135,10 +155,18 @@ class TakenSignals:
 
     def _hold(self) -> None:
         """Until the child has other handlers: what came for ours in the moment of the fork, Python forgets there."""
-        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+        # Asked for by a call of its own: either may raise, by a handler of the application's.
+        self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
 
     def _release(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+        mask, self._forking.mask = self._forking.mask, None
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        # Behind this no handler is called before the hook has returned.
+        number, self._again = self._again, None
+        if number is not None:
+            threading.Thread(target=_send_again, args=(number,), name="asgiserve's signal", daemon=True).start()
 
     def _leave(self) -> None:
         """A process that the application has forked has no server that could stop: the signal is to end it, as
@@ -146,6 +174,7 @@ class TakenSignals:
         for number in self._numbers:
             if signal.getsignal(number) == self._signalled:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        self._again = None  # it was for whoever has forked
         self._release()
 
     # --- at the end ---
@@ -154,6 +183,38 @@ class TakenSignals:
         for number in self._numbers:
             if signal.getsignal(number) == self._signalled:
                 signal.signal(number, signal.SIG_IGN)
+
+
+class _Forking(threading.local):
+    """What a thread that forks has to put back."""
+
+    mask: set[signal.Signals] | None = None
+
+
+_HOOKS: Final = frozenset(hook.__code__ for hook in (TakenSignals._hold, TakenSignals._release))
+
+
+def _inside(hooks: frozenset[CodeType]) -> bool:
+    """Whether the main thread, which handlers are called in, is in one of these functions."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code in hooks:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send_again(number: signal.Signals) -> None:
+    time.sleep(_HOOK_SECONDS)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, number)
+
+
+def _raise_for(number: signal.Signals) -> NoReturn:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt from None
+    raise Terminated(128 + number) from None
 
 
 class WaitingSignals:

@@ -125,6 +125,25 @@ async def test_the_first_one_ends_what_is_interruptible_and_the_next_ones_do_not
         assert caught.value.code == 143
 
 
+@pytest.mark.parametrize(("number", "error"), [(SIGINT, KeyboardInterrupt), (SIGTERM, SystemExit)])
+@pytest.mark.parametrize("becomes", [None, RuntimeError("no optional module")])
+async def test_who_swallows_the_exception_or_makes_another_one_of_it_is_ended_behind_that(
+    number: signal.Signals, error: type[BaseException], becomes: Exception | None
+) -> None:
+    went_on = False
+    with pytest.raises(error) as caught, TakenSignals(SIGINT, SIGTERM).interrupting():
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            went_on = True
+            if becomes is not None:
+                raise becomes from None
+
+    assert went_on
+    if isinstance(caught.value, SystemExit):
+        assert caught.value.code == 143
+
+
 async def test_what_came_before_ends_it_at_its_beginning() -> None:
     taken = TakenSignals(SIGTERM)
     signal.raise_signal(SIGTERM)
