@@ -8,7 +8,8 @@ one behind the stop         the process ends now, if threads keep it
 SIGUSR1                     what goes on is logged: connections, and where their applications are
 SIGHUP                      the files of certificates are read again; without any, it ends the process as ever
 
-From the first of them on the end of the process has a bound, whatever the event loop does: `last_resort.py`.
+From the first of them on the end of the process has a bound, whatever the event loop does: `StopBound`, which a worker
+tells what it hears of its supervisor.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from asgiserve.server.listeners import Sharing
     from asgiserve.types import ASGIApplication
 
-__all__ = ["INTERACTIVE_GRACE", "interruptible", "serve_until_signalled"]
+__all__ = ["INTERACTIVE_GRACE", "StopBound", "interruptible", "serve_until_signalled"]
 
 INTERACTIVE_GRACE: Final = 5.0
 """Seconds of grace for Ctrl+C: nobody at a keyboard waits for the full grace period."""
@@ -81,6 +82,50 @@ def _nothing() -> None:
     """What is released where the process has made no files."""
 
 
+class StopBound:
+    """How long the process may take to end, by what it has been told; kept by `last_resort.py`.
+
+    Made in the running loop. What tells it something may do so beside the loop: in another thread, or where a handler
+    of signals is called.
+    """
+
+    def __init__(self, timeouts: Timeouts, release: Callable[[], None] = _nothing) -> None:
+        self._timeouts = timeouts
+        self.resort = LastResort(release)
+        self.resort.start()
+        self._grace_ends: float | None = None
+        """When, on Python's monotonic clock; known from the first word on."""
+        self._threads_end = math.inf
+        """When threads have had what they get at least; known from the server's end on."""
+
+    def stops(self, *, last: bool = True) -> None:
+        """The server was told to stop; after the delay, if it is the last one that serves here."""
+        self.told((self._timeouts.shutdown_delay if last else 0.0) + self._timeouts.graceful_shutdown)
+
+    def stops_quickly(self) -> None:
+        """It was, by somebody who waits."""
+        self.told(min(self._timeouts.graceful_shutdown, INTERACTIVE_GRACE))
+
+    def told(self, grace: float) -> None:
+        """It was; what runs has so many seconds from now on, or what it had before."""
+        ends = time.monotonic() + grace
+        self._grace_ends = ends if self._grace_ends is None else min(self._grace_ends, ends)
+        self.resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
+
+    def served(self) -> None:
+        """The server has ended, and the process is to end."""
+        self.resort.served = True
+        now = time.monotonic()
+        self._threads_end = now + _THREADS_SECONDS
+        grace = self._timeouts.graceful_shutdown if self._grace_ends is None else self._grace_ends - now
+        self.resort.end_within(max(grace, _THREADS_SECONDS))
+
+    def told_late(self, grace: float = 0.0) -> None:
+        """It was told once more, behind its end."""
+        # Not at once: the process may be ending by itself, on a machine that has other things to do.
+        self.resort.end_within(max(self._threads_end - time.monotonic(), grace, _LATE_SECONDS))
+
+
 async def serve_until_signalled(
     app: ASGIApplication,
     settings: Settings,
@@ -92,19 +137,22 @@ async def serve_until_signalled(
     not_ours: Sequence[signal.Signals] = (),
     notifier: Notifier | None = None,
     release: Callable[[], None] = _nothing,
+    stop_bound: StopBound | None = None,
 ) -> int:
     """Serve until a signal stops the server, and return the process's exit code.
 
     `announce` is called when the sockets listen. `sockets` are bound already; `sharing` says that other processes
     accept from them too; `taken` is what `interruptible()` gave; `not_ours` are signals that mean something to another
     process, and nothing here. `notifier` tells systemd how we do; `release` removes the process's files where it has to
-    be left at once. Raises what `serve()` raises.
+    be left at once; `stop_bound` is told by somebody else too. Raises what `serve()` raises.
     """
     if taken is None:
         taken = TakenSignals(*_numbers(settings), *not_ours)
-    watch = _Watch(announce, settings.timeouts, notifier or Notifier(), release, frozenset(not_ours))
+    if stop_bound is None:
+        stop_bound = StopBound(settings.timeouts, release)
+    watch = _Watch(announce, stop_bound, notifier or Notifier(), frozenset(not_ours))
     with bare_errors():
-        await _serve(app, settings, watch, taken, sockets, sharing)
+        await _serve(app, settings, watch, taken, sockets, sharing, partial(leave, release))
     return watch.exit_code
 
 
@@ -115,19 +163,19 @@ async def _serve(
     taken: TakenSignals,
     sockets: Sequence[BoundSocket],
     sharing: Sharing | None,
+    leave_now: Callable[[], None],
 ) -> None:
-    watch.resort.start()
     try:
         with taken.received(watch.signalled, watch.signalled_late) as received:
             async with anyio.create_task_group() as group:
                 watch.everything = group.cancel_scope
                 group.start_soon(watch.run, received, group)
                 await serve_with(
-                    app, settings, sockets=sockets, task_status=watch, unstoppable=watch.leave, sharing=sharing
+                    app, settings, sockets=sockets, task_status=watch, unstoppable=leave_now, sharing=sharing
                 )
                 group.cancel_scope.cancel()
     finally:
-        watch.served()
+        watch.stop_bound.served()
 
 
 class _Watch:
@@ -136,22 +184,17 @@ class _Watch:
     def __init__(
         self,
         announce: Callable[[Server], None],
-        timeouts: Timeouts,
+        stop_bound: StopBound,
         notifier: Notifier,
-        release: Callable[[], None],
         not_ours: frozenset[signal.Signals],
     ) -> None:
         self._announce = announce
-        self._timeouts = timeouts
+        self.stop_bound = stop_bound
         self._notifier = notifier
         self._not_ours = not_ours
         """What means something to another process, and nothing here."""
-        self.resort = LastResort(release)
-        self.leave = partial(leave, release)
-        self._grace_ends: float | None = None
-        """When, on Python's monotonic clock; known from the first signal on."""
-        self._threads_end = math.inf
-        """When threads have had what they get at least; known from the server's end on."""
+        self._signalled = False
+        """One that stops has come, whether the loop has heard of it or not."""
         self.everything = anyio.CancelScope()
         """What is cancelled when the start is given up."""
         self._server: Server | None = None
@@ -189,7 +232,7 @@ class _Watch:
             return
         elif self._server is None:
             logs.log_info(f"Received {number.name} during startup, giving up.")
-            self.exit_code = self.resort.code = 128 + number
+            self.exit_code = self.stop_bound.resort.code = 128 + number
             self.everything.cancel()
         elif self._stopping:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
@@ -203,28 +246,19 @@ class _Watch:
             else:
                 self._server.stop()
 
-    def served(self) -> None:
-        """The server has ended, and the process is to end."""
-        self.resort.served = True
-        self._threads_end = time.monotonic() + _THREADS_SECONDS
-        grace = self._timeouts.graceful_shutdown
-        if self._grace_ends is not None:
-            grace = self._grace_ends - time.monotonic()
-        self.resort.end_within(max(grace, _THREADS_SECONDS))
-
     # --- beside the event loop, which may be blocked ---
 
     def signalled(self, number: signal.Signals) -> None:
         if number not in STOPS:
             return
-        grace = 0.0
-        if self._server is not None and self._grace_ends is None:
-            timeouts, grace = self._timeouts, self._timeouts.graceful_shutdown
-            grace = min(grace, INTERACTIVE_GRACE) if number == signal.SIGINT else grace + timeouts.shutdown_delay
-        self._grace_ends = time.monotonic() + grace
-        self.resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
+        if self._server is None or self._signalled:
+            self.stop_bound.told(0.0)
+        elif number == signal.SIGINT:
+            self.stop_bound.stops_quickly()
+        else:
+            self.stop_bound.stops()
+        self._signalled = True
 
     def signalled_late(self, number: signal.Signals) -> None:
         if number in STOPS:
-            # Not at once: the process may be ending by itself, on a machine that has other things to do.
-            self.resort.end_within(max(self._threads_end - time.monotonic(), _LATE_SECONDS))
+            self.stop_bound.told_late()

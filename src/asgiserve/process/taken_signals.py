@@ -188,7 +188,7 @@ class TakenSignals:
 class _Forking(threading.local):
     """What a thread that forks has to put back."""
 
-    mask: set[signal.Signals] | None = None
+    mask: set[int | signal.Signals] | None = None
 
 
 _HOOKS: Final = frozenset(hook.__code__ for hook in (TakenSignals._hold, TakenSignals._release))

@@ -28,13 +28,26 @@ _TRIES: Final = 5
 
 
 @contextmanager
-def answering_thread(end: socket.socket, about: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads."""
-    thread = threading.Thread(target=_answer, args=(end, about), name="asgiserve inspection", daemon=True)
+def answering_thread(
+    end: socket.socket, about: Callable[[], dict[str, Any]], lost: Callable[[], None]
+) -> Iterator[None]:
+    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads.
+
+    `lost` is called in the thread when the other end is closed within the block.
+    """
+    leaving = threading.Event()
+
+    def answer() -> None:
+        _answer(end, about)
+        if not leaving.is_set():
+            lost()
+
+    thread = threading.Thread(target=answer, name="asgiserve inspection", daemon=True)
     thread.start()
     try:
         yield
     finally:
+        leaving.set()
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)  # wakes the thread
         thread.join(_JOIN_SECONDS)
@@ -47,7 +60,7 @@ def _answer(end: socket.socket, about: Callable[[], dict[str, Any]]) -> None:
             number = json.loads(asked.splitlines()[-1])["number"]
             end.sendall(_line({"word": "told", "number": number, **_tried(about), "stacks": _stacks()}))
     except OSError:
-        pass  # the supervisor is gone: the loop learns of it by itself
+        pass  # the supervisor is gone
 
 
 def _tried(about: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 It is sent what to serve on the first of them, serves that as the command line does in a single process, and is told
 there to stop. The end of that line means that the supervisor is gone: then it stops by itself, so that nothing is left
-behind. The other end is process.py; on the second descriptor a thread answers (inspection.py).
+behind. The other end is process.py; on the second descriptor a thread answers (inspection.py). When the event loop has
+ended and threads of the application keep the process, a thread listens on the first one too.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
 import signal
 import socket
 import sys
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +28,7 @@ from asgiserve.process.taken_signals import TakenSignals
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
 from asgiserve.server.listeners import Sharing
-from asgiserve.signals import INTERACTIVE_GRACE, serve_until_signalled
+from asgiserve.signals import INTERACTIVE_GRACE, StopBound, serve_until_signalled
 from asgiserve.supervise.channel import Channel, read_plan
 from asgiserve.supervise.inspection import answering_thread
 from asgiserve.supervise.states import GAVE_UP, NOT_STARTED
@@ -97,24 +100,48 @@ async def _serve(job: Job, control: socket.socket, inspection: socket.socket, pl
     _configure_logs(plan)  # as late as here: `exit_code()` tells in one way whatever is wrong with the settings
     bound = [BoundSocket(_inherited(number), plain=plain) for number, plain in job.sockets]
     channel = Channel(control)
-    link = _Link(channel, plan)
+    stop_bound = StopBound(plan.settings.timeouts)
+    link = _Link(channel, plan, stop_bound)
     code: int = GAVE_UP
     with ExitStack() as stack, bare_errors():
-        stack.callback(channel.close)
+        stack.callback(_listen_on, control, stop_bound)
         for one in bound:
             stack.callback(one.close)
-        stack.enter_context(answering_thread(inspection, link.about))
+        stack.enter_context(answering_thread(inspection, link.about, link.lost))
         async with anyio.create_task_group() as group:
             group.start_soon(link.obey, group.cancel_scope)
             group.start_soon(link.count_requests)
             app = loaded(plan)
             logs.log_info(f"Started server process [{os.getpid()}]")
             code = await serve_until_signalled(
-                app, plan.settings, link.serving, sockets=bound, sharing=link.sharing, not_ours=_NOT_OURS
+                app,
+                plan.settings,
+                link.serving,
+                sockets=bound,
+                sharing=link.sharing,
+                not_ours=_NOT_OURS,
+                stop_bound=stop_bound,
             )
             group.cancel_scope.cancel()
     logs.log_info(f"Finished server process [{os.getpid()}]")
     return code
+
+
+def _listen_on(control: socket.socket, stop_bound: StopBound) -> None:
+    """The loop reads no more. What threads of the application still get may yet be shortened."""
+    line = socket.socket(fileno=control.detach())
+    line.setblocking(True)
+    threading.Thread(target=_obey_late, args=(line, stop_bound), name="asgiserve's line", daemon=True).start()
+
+
+def _obey_late(line: socket.socket, stop_bound: StopBound) -> None:
+    with line, line.makefile("rb") as lines, suppress(OSError, ValueError, TypeError, KeyError):
+        for one in lines:
+            word = json.loads(one)["word"]
+            if word == "hurry":
+                stop_bound.told_late(INTERACTIVE_GRACE)
+            elif word == "abort":
+                stop_bound.told_late()
 
 
 def _inherited(number: int) -> socket.socket:
@@ -125,8 +152,9 @@ def _inherited(number: int) -> socket.socket:
 class _Link:
     """The line to the supervisor, as the worker's loop sees it."""
 
-    def __init__(self, channel: Channel, plan: Plan) -> None:
+    def __init__(self, channel: Channel, plan: Plan, stop_bound: StopBound) -> None:
         self._channel = channel
+        self._stop_bound = stop_bound
         self._processes = plan.processes
         self._server: Server | None = None
         self._serving = anyio.Event()
@@ -145,31 +173,41 @@ class _Link:
         """What there is to tell; also called in another thread."""
         return {"text": "starting" if self._server is None else self._server.overview()}
 
+    def lost(self) -> None:
+        """The supervisor is gone, says another thread. The loop learns of it by itself, if it turns."""
+        if self._server is None:
+            self._stop_bound.told(0.0)
+        else:
+            self._stop_bound.stops()
+
     async def obey(self, everything: anyio.CancelScope) -> None:
         """Do what is said until nothing more can be."""
         while (said := await self._channel.receive()) is not None:
             if said["word"] == "ping":
                 self._channel.send_nowait("alive")
-            elif self._server is None:
-                everything.cancel()
             else:
-                self._end(self._server, said["word"], last=said.get("last") is True)
+                self._end(everything, said["word"], last=said.get("last") is True)
         logs.log_warning("The supervisor is gone, stopping.")
-        if self._server is None:
-            everything.cancel()
-        else:
-            self._end(self._server, "stop", last=True)
+        self._end(everything, "stop", last=True)
 
-    def _end(self, server: Server, word: str, *, last: bool) -> None:
+    def _end(self, everything: anyio.CancelScope, word: str, *, last: bool) -> None:
+        server, stop_bound = self._server, self._stop_bound
+        if server is None:
+            stop_bound.told(0.0)
+            everything.cancel()
+            return
         self.sharing.last = self.sharing.last or last
         if word == "stop":
             # The delay is for load balancers, which are to look for another machine. While others serve here they
             # are not.
             server.stop(delay=None if last else 0)
+            stop_bound.stops(last=last)
         elif word == "hurry":
             server.stop_quickly(INTERACTIVE_GRACE)
+            stop_bound.stops_quickly()
         elif word == "abort":
             server.abort()
+            stop_bound.told(0.0)
 
     async def count_requests(self) -> None:
         """Say so when as many requests have been taken up as one process is to have."""

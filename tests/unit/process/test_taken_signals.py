@@ -131,13 +131,19 @@ async def test_who_swallows_the_exception_or_makes_another_one_of_it_is_ended_be
     number: signal.Signals, error: type[BaseException], becomes: Exception | None
 ) -> None:
     went_on = False
-    with pytest.raises(error) as caught, TakenSignals(SIGINT, SIGTERM).interrupting():
-        try:
-            signal.raise_signal(number)
-        except BaseException:
-            went_on = True
-            if becomes is not None:
-                raise becomes from None
+
+    def interrupted() -> None:
+        nonlocal went_on
+        with TakenSignals(SIGINT, SIGTERM).interrupting():
+            try:
+                signal.raise_signal(number)
+            except BaseException:
+                went_on = True
+                if becomes is not None:
+                    raise becomes from None
+
+    with pytest.raises(error) as caught:
+        interrupted()
 
     assert went_on
     if isinstance(caught.value, SystemExit):
