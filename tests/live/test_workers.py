@@ -361,6 +361,30 @@ def test_sigusr1_tells_what_each_worker_does_also_one_that_is_blocked(live_serve
         assert server.wait_exit() == 1
 
 
+def test_sigusr1_is_answered_after_a_worker_that_died_before_it_had_answered(
+    live_server: LiveServers,
+) -> None:
+    server = live_server(SITE, workers=1, limit_max_requests=1000)
+    (first,) = wait_ready(server, 1)
+    with RawClient(server.port) as client:
+        forked = int(client.get("/fork").body)
+    try:
+        os.kill(first, signal.SIGSTOP)
+        server.send_signal(signal.SIGUSR1)
+        server.send_signal(signal.SIGTTOU)
+        server.stderr.wait_for("The last worker stays")  # so the first signal has been heard as well
+        os.kill(first, signal.SIGKILL)
+        second = wait_ready(server, 2)[-1]
+
+        server.send_signal(signal.SIGUSR1)
+
+        server.stderr.wait_for(f"worker [{second}], ready for ")
+        server.stderr.wait_for("0 connections")
+        assert re.search(rf"worker \[{first}\], .*: does not answer", server.stderr.text)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+
+
 # --- run() ------------------------------------------------------------------------------------
 
 PROGRAM = """

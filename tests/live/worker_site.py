@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -36,6 +38,9 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         _KEPT.append(bytes(1) * (64 << 20))
     elif path == "/exit":
         os._exit(7)
+    elif path == "/fork":
+        await respond(send, 200, str(fork()).encode())
+        return
     await respond(send, 200, str(os.getpid()).encode())
 
 
@@ -48,6 +53,18 @@ def wsgi(environ: dict[str, Any], start_response: Callable[..., object]) -> list
 def block() -> None:
     say("request: blocks the loop")
     time.sleep(3600)
+
+
+def fork() -> int:
+    """A process that holds all that this one has, until it is killed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # since Python 3.12: that it is a risk to fork where there are threads
+        child = os.fork()
+    if not child:
+        signal.alarm(60)
+        while True:
+            signal.pause()
+    return child
 
 
 async def dies_young(scope: Scope, receive: Receive, send: Send) -> None:

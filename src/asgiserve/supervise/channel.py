@@ -11,14 +11,13 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import socket
 import struct
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import Any, Final
 
 import anyio
-
-if TYPE_CHECKING:
-    import socket
 
 __all__ = ["MAX_LINE", "Channel", "read_plan", "write_plan"]
 
@@ -36,16 +35,20 @@ class Channel:
         end.setblocking(False)
         self._socket = end
         self._buffer = bytearray()
+        self._waiting = False
+        """A task waits for what comes."""
+        self._closing = False
+        """It closes the socket when it no longer does."""
 
     async def receive(self) -> dict[str, Any] | None:
-        """The next object; None if the other end is closed, or says what it should not."""
+        """The next object; None if either end is closed, or the other one says what it should not."""
         while (newline := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_LINE:
                 return None
             try:
                 data = self._socket.recv(_CHUNK)
             except BlockingIOError:
-                await anyio.wait_readable(self._socket)
+                await self._wait_readable()
                 continue
             except OSError:
                 return None
@@ -74,7 +77,23 @@ class Channel:
                 await anyio.wait_writable(self._socket)
 
     def close(self) -> None:
-        self._socket.close()
+        """Whoever waits in `receive` hears the end at once, also if a process that a worker has forked still holds the
+        other one. Only then is the socket closed: the loop knows it by its number, which the next one may have."""
+        if self._waiting:
+            self._closing = True
+            with suppress(OSError):  # it is awake already
+                self._socket.shutdown(socket.SHUT_RDWR)
+        else:
+            self._socket.close()
+
+    async def _wait_readable(self) -> None:
+        self._waiting = True
+        try:
+            await anyio.wait_readable(self._socket)
+        finally:
+            self._waiting = False
+            if self._closing:
+                self._socket.close()
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

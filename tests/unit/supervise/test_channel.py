@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     """Real time: a thread is at the other end, as blocking as a worker before its loop runs."""
-    name: str = request.param
-    return name
+    return {
+        "asyncio": ("asyncio", {"use_uvloop": False}),
+        "uvloop": ("asyncio", {"use_uvloop": True}),
+        "trio": ("trio", {}),
+    }[request.param]
 
 
 @pytest.fixture
@@ -98,6 +102,52 @@ async def test_when_the_other_end_is_closed_nothing_more_comes_or_goes(
 
     assert await channel.receive() is None
     assert not channel.send_nowait("stop")
+
+
+async def test_who_waits_hears_that_its_own_end_is_closed_and_the_next_one_may_have_the_number() -> None:
+    """The other end stays open: a process that the worker has forked holds it too."""
+    ours, theirs = socket.socketpair()
+    number = ours.fileno()
+    heard: list[object] = []
+
+    async def listen(channel: Channel) -> None:
+        heard.append(await channel.receive())
+
+    with theirs, anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            channel = Channel(ours)
+            group.start_soon(listen, channel)
+            await anyio.wait_all_tasks_blocked()
+            channel.close()
+        assert heard == [None]
+        assert ours.fileno() == -1
+        assert not channel.send_nowait("stop")
+
+        one, other = _pair_with(number)
+        with one, other:
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, Channel(one))
+                await anyio.wait_all_tasks_blocked()
+                other.send(b'{"word": "ready"}\n')
+    assert heard == [None, {"word": "ready"}]
+
+
+def _pair_with(number: int) -> tuple[socket.socket, socket.socket]:
+    """A pair whose first socket has this number, which nobody has."""
+    one, other = socket.socketpair()
+    if one.fileno() == number:
+        return one, other
+    with one:
+        assert other.fileno() != number
+        os.dup2(one.fileno(), number, inheritable=False)
+    return socket.socket(fileno=number), other
+
+
+async def test_what_was_closed_hears_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
+    channel = Channel(pair[0])
+    channel.close()
+
+    assert await channel.receive() is None
 
 
 async def test_a_line_that_nobody_reads_fills_up_and_says_so(pair: tuple[socket.socket, socket.socket]) -> None:
