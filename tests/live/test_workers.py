@@ -148,6 +148,22 @@ def test_one_that_ends_during_the_delay_takes_nobodys_socket_away(live_server: L
     assert not path.exists()
 
 
+def test_the_log_says_how_the_last_worker_ended_at_a_stop(live_server: LiveServers) -> None:
+    server = live_server(SITE, workers=1, limit_max_requests=1000, timeout_graceful_shutdown=60)
+    server.expected_code = 1
+    (worker,) = wait_ready(server, 1)
+    with RawClient(server.port) as client:
+        client.send(request("/stuck"))
+        server.stderr.wait_for("request: entered")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
+
+        os.kill(worker, signal.SIGKILL)
+
+        assert server.wait_exit() == 1
+    assert f"ERROR:    Worker [{worker}] was ended by SIGKILL.\n" in server.stderr.text
+
+
 def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(live_server: LiveServers) -> None:
     """The terminal signals its whole process group. A request in flight has its time all the same."""
     server = live_server(SITE, workers=2, wrapper=["setsid"])

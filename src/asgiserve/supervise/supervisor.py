@@ -156,8 +156,7 @@ class _Supervisor:
                 # Here, because nothing is being started here: a process that is made needs the descriptors. And before
                 # workers are told of the stop: they look at the queue for the last time.
                 self._close_sockets()
-            for action in fleet.next(anyio.current_time()):
-                await self._perform(action)
+            await self._perform_all()
             if self._reloading and not (fleet.rolling or fleet.stopping):
                 self._reloading = False
                 self._notifier.ready(self._status)
@@ -165,6 +164,7 @@ class _Supervisor:
                 continue
             with anyio.CancelScope(deadline=fleet.wake_at(anyio.current_time())):
                 await self._news.wait()
+        await self._perform_all()  # nothing is left but sentences, of the last end
 
     def _refuses_clients(self) -> bool:
         """Whether the sockets are to be closed. While a worker accepts for the delay of a stop, ours is one of several,
@@ -175,6 +175,10 @@ class _Supervisor:
         """From here on clients are refused, when the workers have closed theirs. Idempotent."""
         for one in self._bound:
             one.close()
+
+    async def _perform_all(self) -> None:
+        for action in self._fleet.next(anyio.current_time()):
+            await self._perform(action)
 
     async def _perform(self, action: Action) -> None:
         if isinstance(action, Say):
