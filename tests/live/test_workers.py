@@ -164,6 +164,24 @@ def test_the_log_says_how_the_last_worker_ended_at_a_stop(live_server: LiveServe
     assert f"ERROR:    Worker [{worker}] was ended by SIGKILL.\n" in server.stderr.text
 
 
+IGNORES_CHILDREN = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_workers_end_well_where_sigchld_was_ignored_at_the_start(live_server: LiveServers) -> None:
+    """As `trap '' CHLD` of a shell hands it down. The system keeps no exit codes then."""
+    server = live_server(SITE, workers=2, wrapper=[sys.executable, "-c", IGNORES_CHILDREN])
+    pids = wait_ready(server, 2)
+
+    server.send_signal(signal.SIGTERM)
+
+    assert server.wait_exit() == 0
+    assert not [pid for pid in pids if f"Worker [{pid}] ended with exit code" in server.stderr.text]
+
+
 def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(live_server: LiveServers) -> None:
     """The terminal signals its whole process group. A request in flight has its time all the same."""
     server = live_server(SITE, workers=2, wrapper=["setsid"])
@@ -408,6 +426,7 @@ import signal
 
 import asgiserve
 
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 before = [signal.getsignal(number) for number in signal.valid_signals()]
 asgiserve.run("worker_application:app", workers=2, port=0, backend="{backend}", loop="{loop}")
 assert before == [signal.getsignal(number) for number in signal.valid_signals()]

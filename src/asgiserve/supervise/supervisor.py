@@ -71,6 +71,8 @@ async def supervise(plan: Plan) -> int:
     Raises BindError, StartupError if the first worker never was ready, and WorkerError if workers ended as soon as they
     started.
     """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # survives exec; the system keeps no exit codes then
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     taken = TakenSignals(*_numbers(plan))
     with ExitStack() as stack:
         with taken.interrupting():
