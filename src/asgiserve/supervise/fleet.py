@@ -59,7 +59,7 @@ class Fleet:
     ever_ready: bool = False
     _awaits_change: bool = False
     _rolling: list[Member] = field(default_factory=list)
-    """Members that a rolling restart has yet to replace."""
+    """Members that the rolling restart that is going on replaces, or has replaced."""
     _again: bool = False
     """Another rolling restart was asked for while one is going on."""
     _said: list[Action] = field(default_factory=list)
@@ -78,7 +78,6 @@ class Fleet:
             self._end(old, Stop.GRACEFUL)
         else:
             self._say(f"Worker {member.name} is ready.")
-        self._after_roll(old)
 
     def leaving(self, member: Member, now: float) -> None:
         """It accepts no more, whoever told it so."""
@@ -103,7 +102,6 @@ class Fleet:
             self._replacement_failed(member, ended, now)
         else:
             self._died(member, ended, now)
-        self._after_roll()
 
     def wears(self, member: Member, why: str) -> None:
         """It is to be replaced, for a reason that stands in the sentence "Worker [1] {why}"."""
@@ -195,7 +193,10 @@ class Fleet:
         """What is to be done now. Each `Start` is followed by `started()`."""
         if not self.stopping:
             self._end_surplus()
-            self._said += [*self._missing(now)] or [*self._replacements(now)]
+            missing = [*self._missing(now)]
+            if not missing:
+                self._end_roll()
+            self._said += missing or [*self._replacements(now)]
         said, self._said = self._said, []
         return said
 
@@ -212,14 +213,17 @@ class Fleet:
         return min((one for one in moments if one > now), default=math.inf)
 
     def _missing(self, now: float) -> Iterator[Start]:
-        wanted = self.target if self.ever_ready else 1
-        missing = wanted - sum(one.serves for one in self.members)
-        if missing <= 0 or now < self._not_before or self._awaits_change:
+        if now < self._not_before or self._awaits_change:
             return
         if self.reload and self.members:
             return  # the old one ends first: two of a developer's application would take each other's files and ports
-        for _ in range(missing):
+        for _ in range(self._vacancies):
             yield Start()
+
+    @property
+    def _vacancies(self) -> int:
+        wanted = self.target if self.ever_ready else 1
+        return max(wanted - sum(one.serves for one in self.members), 0)
 
     def _end_surplus(self) -> None:
         serving = [one for one in self.members if one.serves]
@@ -244,6 +248,21 @@ class Fleet:
             due = [one for one in self.members if one.worn and one.serves]
         if due:
             yield Start(replaces=due[0])
+
+    def _end_roll(self) -> None:
+        """It waits for old workers that serve, and for what starts in the place of others, which may have died. Not for
+        old ones that drain, nor for the wait before another attempt: the next restart may bring the remedy."""
+        awaited = any(one.serves and (one.state is _STARTING or one in self._rolling) for one in self.members)
+        if awaited or not self._rolling:
+            return
+        self._rolling = []
+        rest = self._vacancies
+        self._say(
+            f"The restart is over, but for {counted(rest)} yet to start." if rest else "All workers have been replaced."
+        )
+        if self._again:
+            self._again = False
+            self.restart()
 
     # --- ends ---
 
@@ -296,18 +315,6 @@ class Fleet:
         delay = self._restarts.died(now, 0.0 if member.ready_at is None else now - member.ready_at)
         self._not_before = max(self._not_before, now + delay)
         return delay
-
-    def _after_roll(self, replaced: Member | None = None) -> None:
-        """Forget whom the restart need not wait for: who is replaced, or has gone and left no successor starting."""
-        awaited = [one.replaces for one in self.members]
-        left = [one for one in self._rolling if one is not replaced and (one in self.members or one in awaited)]
-        was_rolling, self._rolling = self.rolling, left
-        if not was_rolling or left:
-            return
-        self._say("All workers have been replaced.")
-        if self._again:
-            self._again = False
-            self.restart()
 
     def _end(self, member: Member, how: Stop) -> None:
         if member.state is not _GONE and (member.told is None or how > member.told):

@@ -13,7 +13,7 @@ from asgiserve.supervise.restarts import STEADY_SECONDS
 from asgiserve.supervise.states import GAVE_UP, Ended, State, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from asgiserve.supervise.actions import Action, Member
 
@@ -266,15 +266,57 @@ def test_a_restart_is_not_over_while_the_successor_of_one_that_died_is_starting(
     assert run.lines[-1] == "All workers have been replaced."
 
 
-def test_a_restart_is_over_when_the_successor_of_one_that_died_does_not_start() -> None:
+def test_nor_while_the_one_for_an_old_worker_that_died_before_its_turn_is_starting() -> None:
+    run = all_ready(2)
+    run.fleet.restart()
+    (third,) = run.step()
+
+    (fourth,) = run.gone(member(run, "[2]"), KILLED)
+    assert run.ready(third) == []
+    assert run.fleet.rolling
+
+    run.ready(fourth)
+    assert run.lines[-1] == "All workers have been replaced."
+    assert not run.fleet.rolling
+
+
+DRAINS: dict[str, Callable[[Run, Member], object]] = {
+    "SIGTERM": lambda run, one: run.fleet.leaving(one, run.now),
+    "SIGTTOU": lambda run, _: run.fleet.resize(-1),
+    "blocked": lambda run, one: run.fleet.blocked(one, "has not turned its event loop for 5 s"),
+}
+
+
+@pytest.mark.parametrize("drains", DRAINS.values(), ids=DRAINS)
+def test_a_restart_does_not_wait_for_an_old_worker_that_drains_whoever_has_told_it(
+    drains: Callable[[Run, Member], object],
+) -> None:
+    run = all_ready(2)
+    run.fleet.restart()
+    (third,) = run.step()
+
+    drains(run, member(run, "[2]"))
+    run.ready(third, *run.step())
+
+    assert run.lines[-1] == "All workers have been replaced."
+    assert not run.fleet.rolling
+    assert "[2]" in run.names
+    run.fleet.restart()
+    assert [one.replaces for one in run.step()] == [third]
+
+
+def test_a_restart_does_not_wait_until_a_successor_that_failed_is_tried_again() -> None:
     run = all_ready(1)
     run.fleet.restart()
     (new,) = run.step()
 
     run.gone(member(run, "[1]"), KILLED)
-    run.gone(new, NOT_STARTED)
+    (third,) = run.gone(new, NOT_STARTED)
+    assert run.fleet.rolling
+    assert run.gone(third, NOT_STARTED, after=1.5) == []  # another one is started after a wait
 
     assert not run.fleet.rolling
+    assert run.lines[-1] == "The restart is over, but for 1 worker yet to start."
 
 
 def test_a_second_restart_waits_for_the_first() -> None:

@@ -67,6 +67,8 @@ class World:
         elif members:
             self._befall(event, members[which % len(members)])
         self.settle()
+        starting = [one for one in members if one.state is State.STARTING]
+        assert starting or not fleet.rolling, "a restart waits for what ends"
 
     def _befall(self, event: str, member: Member) -> None:
         fleet = self.fleet
