@@ -64,7 +64,8 @@ class TakenSignals:
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(self._ignore)
         self._forking = _Forking()
-        os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._leave)
+        if sys.platform != "win32":
+            os.register_at_fork(before=self._hold, after_in_parent=self._release, after_in_child=self._leave)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
