@@ -144,7 +144,7 @@ def test_an_application_that_cannot_be_loaded_is_one_sentence(
     more = "text = ''\ndef create(): return app"
     directory = applications(textwrap.dedent(HELLO) + more)
 
-    code, out, err = run("--app-dir", directory, target)
+    code, out, err = run("--app-dir", directory, "--port", "0", target)
 
     assert code == 3
     assert err.startswith("Error: ")
@@ -158,7 +158,7 @@ def test_an_error_inside_the_application_shows_its_traceback_then_a_sentence(
 ) -> None:
     directory = applications("def fail():\n    1 / 0\nfail()")
 
-    code, _, err = run("--app-dir", directory, "applications:app")
+    code, _, err = run("--app-dir", directory, "--port", "0", "applications:app")
 
     assert code == 3
     lines = err.splitlines()
