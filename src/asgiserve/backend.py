@@ -287,9 +287,10 @@ class LoopEnd:
         try:
             await anyio.Event().wait()
         except anyio.get_cancelled_exc_class() as error:
-            # A runner cancels its loop's tasks while it handles what has stopped the loop.
+            # A runner cancels its loop's tasks while it handles what has stopped the loop. On trio it is only what a
+            # group around us was cancelled for.
             cause = error.__context__
-            if isinstance(cause, (SystemExit, KeyboardInterrupt)):
+            if isinstance(cause, (SystemExit, KeyboardInterrupt)) and self.has_come():
                 tell(f"{type(cause).__name__} came out of a task of the event loop, which stops it.", cause)
             raise
 

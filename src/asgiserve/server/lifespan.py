@@ -77,6 +77,8 @@ class Lifespan:
         except BaseException as error:
             own = own_error(error, self._loop_end)
             if own is None:
+                if isinstance(self.error, StartupError):
+                    self.error = None  # told while it was cancelled: Starlette says startup.failed of our cancellation
                 raise bare_cancellation(error) from None
             self._raised(own)
         finally:

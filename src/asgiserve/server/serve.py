@@ -264,6 +264,8 @@ class _Tree:
     ) -> None:
         """Accept until the stop, and wait for what was accepted."""
         service, stopping = self._service, self._stopping
+        if stopping.connections_are_done:
+            return  # given up before we began; on trio the first step of a task comes all the same
         try:
             with stopping.connections:
                 async with anyio.create_task_group() as connections:

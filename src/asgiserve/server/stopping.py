@@ -174,6 +174,11 @@ class Stopping:
         """Nothing is left in the connections group."""
         self._connections_done.set()
 
+    @property
+    def connections_are_done(self) -> bool:
+        """That has been said."""
+        return self._connections_done.is_set()
+
     async def until_connections_done(self) -> None:
         await self._connections_done.wait()
 

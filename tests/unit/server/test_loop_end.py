@@ -184,3 +184,22 @@ def test_a_timeout_of_the_lifespan_around_receive_is_its_own() -> None:
 
     asyncio.run(main())
     assert timed_out.is_set()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_what_ends_the_group_around_the_server_is_told_by_whoever_raised_it(
+    caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    app = Journal(hello)
+
+    async def program() -> None:
+        async with anyio.create_task_group() as group:
+            await group.start(partial(serve_with, app, Settings(), listeners=[MemoryListener()]))
+            raise error
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await program()
+    assert caught.value.exceptions == (error,)
+    assert app.was_shut_down
+    assert errors_in(caplog) == []

@@ -13,10 +13,11 @@ from asgiserve.errors import StartupError
 from asgiserve.server import serve_with
 from asgiserve.testing import MemoryListener
 from tests.support.serving import PATIENCE
+from tests.unit.connection.applications import get
 from tests.unit.server.apps import Journal
 
 if TYPE_CHECKING:
-    from asgiserve.types import Receive, Send
+    from asgiserve.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +91,35 @@ async def test_a_startup_that_waits_is_not_gone_on_with_where_the_event_is_set_a
     stop.set()
     with anyio.fail_after(1):
         await serve_with(App(), Settings(), listeners=[MemoryListener()], stop=stop)
+
+
+async def test_a_cancelled_startup_that_says_it_has_failed_is_no_error() -> None:
+    class App(Journal):
+        async def lifespan(self, receive: Receive, send: Send) -> None:
+            await receive()
+            try:
+                await anyio.sleep(PATIENCE)
+            except BaseException as error:  # as Starlette does
+                await send({"type": "lifespan.startup.failed", "message": repr(error)})
+                raise
+
+    stop = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(set_after, stop, 7)
+        server = await group.start(partial(serve_with, App(), Settings(), listeners=[MemoryListener()], stop=stop))
+    assert server.state == "stopped"
+
+
+async def test_no_request_is_run_behind_a_shutdown_that_comes_as_the_startup_completes() -> None:
+    class App(Journal):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                self.lines.append("request")
+            await super().__call__(scope, receive, send)
+
+    for _ in range(60):  # on trio the order of tasks is left to chance
+        app, listener, stop = App(), MemoryListener(), anyio.Event()
+        await listener.connect().send(get("/"))
+        stop.set()
+        await serve_with(app, Settings(), listeners=[listener], stop=stop)
+        assert app.lines[-1:] != ["request"]
