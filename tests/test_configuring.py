@@ -426,10 +426,11 @@ def test_a_current_directory_that_is_gone_is_not_needed(
         (["--reload-exclude", "*.txt"], "--reload-exclude: does nothing without reload"),
         (["--limit-max-requests-jitter", "5"], "--limit-max-requests-jitter: does nothing without limit_max_requests"),
         (
-            ["--timeout-worker-healthcheck", "5"],
+            ["--timeout-worker-healthcheck", "30"],
             "--timeout-worker-healthcheck: does nothing without a supervisor, which workers or reload bring",
         ),
-        (["--timeout-worker-healthcheck", "5", "--limit-max-requests", "9"], None),
+        (["--timeout-worker-healthcheck", "30", "--limit-max-requests", "9"], None),
+        (["--timeout-worker-healthcheck", "5"], None),
         (["--limit-max-requests-jitter", "5", "--limit-max-requests", "9"], None),
         (["--reload-delay", "0.25"], None),
     ],

@@ -20,7 +20,7 @@ from asgiserve.config import OPTIONS, Launch, Processes
 from asgiserve.errors import ConfigError
 from asgiserve.from_uvicorn import accepted
 from asgiserve.process.notify import Notifier
-from asgiserve.process.standard_streams import open_closed_streams
+from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, open_closed_streams, tell
 from asgiserve.program import configure_logs, exit_code, loaded, planned, serve_here
 from asgiserve.server import check_with
 from asgiserve.server.activation import taken_from
@@ -28,7 +28,7 @@ from asgiserve.server.claims import check_claims
 from asgiserve.sources import gathered, with_origin
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 
     from asgiserve.program import Plan
     from asgiserve.sources import Gathered, Values
@@ -39,6 +39,7 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """The console script. Never returns: it leaves with the exit code."""
     open_closed_streams()
+    give_up_broken_streams_at_exit()
     given = None if _is_for_typer(os.environ) else read(sys.argv[1:])
     if given is None:
         _run_typer(_start)
@@ -88,7 +89,7 @@ def _start(*, print_config: bool = False, check: bool = False, **given: Any) -> 
         text = logs.printable(with_origin(str(error), values))
         if not check:
             raise Misuse(text) from None
-        print(f"No: {text}", file=sys.stderr)
+        tell(f"No: {text}")
         return 2
     return exit_code(plan, _check, "No") if check else exit_code(plan, serve)
 
@@ -120,14 +121,26 @@ def _print_config(plan: Plan, found: Gathered) -> int:
     groups = {type(one): one for one in (getattr(plan.settings, each.name) for each in fields(plan.settings))}
     own = {Launch: plan.launch, Processes: plan.processes}
     ordered = [own[group] if group in own else groups[group] for group in PANELS]
-    for line in config_lines(ordered, OPTIONS, found.values, found.beaten):
-        print(logs.printable(line))
-    return 0
+    return _show(config_lines(ordered, OPTIONS, found.values, found.beaten))
 
 
 async def _check(plan: Plan) -> int:
     """Whether the application can be served, up to where something would be bound or started."""
     check_claims(plan.launch, plan.settings.bind)
     check_with(loaded(plan), plan.settings)
-    print(f"Yes: {logs.printable(plan.app)} can be served.")
+    _show([f"Yes: {plan.app} can be served."])  # the exit code says it as well
+    return 0
+
+
+def _show(lines: Iterable[str]) -> int:
+    """Write them to stdout; returns the exit code."""
+    try:
+        for line in lines:
+            print(logs.printable(line))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return 1  # whoever reads has seen enough
+    except OSError as error:
+        tell(f"Error: cannot write to stdout: {(error.strerror or str(error)).lower()}")
+        return 1
     return 0

@@ -29,7 +29,7 @@ from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigErro
 from asgiserve.loader import load
 from asgiserve.process.heap import keep_heap
 from asgiserve.process.notify import Notifier
-from asgiserve.process.standard_streams import give_up_broken_streams_at_exit
+from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, tell
 from asgiserve.server.claims import claimed
 from asgiserve.signals import interruptible, serve_until_signalled
 from asgiserve.sources import with_origin
@@ -170,17 +170,16 @@ def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Litera
     except AsgiserveError as error:
         cause = error.__cause__ if isinstance(error, AppLoadError) else None
         as_record = plan.launch.log_format == "json" and failed == "Error"
-        tell = _tell_as_record if as_record else partial(_tell, failed)
-        tell(logs.printable(_sentence(error, plan.values)), cause)
+        say = _tell_as_record if as_record else partial(_tell, failed)
+        say(logs.printable(_sentence(error, plan.values)), cause)
         return 1 if isinstance(error, (ShutdownError, WorkerError)) else 3
     except KeyboardInterrupt:
         return 130
 
 
 def _tell(failed: str, sentence: str, cause: BaseException | None) -> None:
-    if cause is not None:
-        traceback.print_exception(cause)
-    print(f"{failed}: {sentence}", file=sys.stderr, flush=True)
+    text = "" if cause is None else "".join(traceback.format_exception(cause))
+    tell(f"{text}{failed}: {sentence}")
 
 
 def _tell_as_record(sentence: str, cause: BaseException | None) -> None:

@@ -120,3 +120,55 @@ def test_nor_does_a_stderr_that_breaks_change_the_exit_code(anyio_backend: Backe
             finally:
                 process.terminate()
             assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["no_such_module:app", "--port", "0"], 3),
+        (["no_such_module:app", "--port", "0", "--limit-max-requests", "9"], 3),
+        (["no_such_module:app", "--check"], 3),
+        (["asgiserve.demo:app", "--check"], 0),
+        (["asgiserve.demo:app", "--check", "--config", "no.toml"], 2),
+        (["--print-config"], 1),
+    ],
+)
+def test_what_cannot_be_told_is_told_by_the_exit_code(
+    broken: tuple[int, str], words: list[str], code: int, buffered: bool
+) -> None:
+    number = broken[0]
+    with subprocess.Popen(
+        [sys.executable, "-m", "asgiserve", *words],
+        stdout=number,
+        stderr=number,
+        env=BUFFERED if buffered else BUFFERED | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.wait(20) == code
+
+
+@pytest.mark.parametrize("words", [["--print-config"], ["asgiserve.demo:app", "--check"]])
+def test_a_reader_that_has_seen_enough_gets_no_traceback(words: list[str]) -> None:
+    reader, number = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "asgiserve", *words], stdout=number, stderr=subprocess.PIPE, timeout=20, check=False
+        )
+    finally:
+        os.close(number)
+    assert ended.stderr == b""
+
+
+def test_something_of_the_applications_in_the_place_of_a_stream_is_left_alone(anyio_backend: Backend) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        words = command(f"{__package__}.tee_site:app", anyio_backend, {"fd": listening.fileno()})
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, pass_fds=[listening.fileno()]) as process:
+            try:
+                with RawClient(listening.getsockname()[1]) as client:
+                    assert client.get().status == 200
+            finally:
+                process.terminate()
+            _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Exception ignored" not in err

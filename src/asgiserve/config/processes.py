@@ -100,6 +100,7 @@ class Processes(Group):
         given = {one.name for one in fields(self) if getattr(self, one.name) != one.default}
         idle = [name for name, other in _NEEDS.items() if name in given and other not in given]
         notes = [f"{name}: does nothing without {_NEEDS[name]}" for name in idle]
-        if "timeout_worker_healthcheck" in given and not self.supervised:
+        # 5 is what uvicorn has it at, and what its users hand through.
+        if self.timeout_worker_healthcheck not in (math.inf, 5) and not self.supervised:
             notes.append("timeout_worker_healthcheck: does nothing without a supervisor, which workers or reload bring")
         return tuple(notes)

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["give_up_broken_streams_at_exit", "open_closed_streams"]
+__all__ = ["give_up_broken_streams_at_exit", "open_closed_streams", "tell"]
 
 _STREAMS: Final = {"stdin": "r", "stdout": "w", "stderr": "w"}
 """In the order of their descriptors' numbers."""
@@ -32,6 +32,12 @@ def open_closed_streams() -> None:
             setattr(sys, name, open(number, mode, errors="replace", closefd=False))  # noqa: SIM115  # for as long as the process
 
 
+def tell(text: str) -> None:
+    """Write a line to stderr. If that takes none, the exit code has to say it alone."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def give_up_broken_streams_at_exit() -> None:
     """When this process ends, let it do so with its own exit code, although a stream cannot be written.
 
@@ -45,12 +51,13 @@ def give_up_broken_streams_at_exit() -> None:
 
 def _give_up_broken_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
-        if stream is None or stream.closed:
-            continue
         try:
-            stream.flush()
+            if stream is not None and not stream.closed:
+                stream.flush()
         except OSError:
-            with suppress(OSError):  # it may be anybody's, without a descriptor
+            with suppress(Exception):
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, stream.fileno())
                 os.close(null)
+        except Exception:
+            pass  # something of the application's in its place, which may have no more than write()

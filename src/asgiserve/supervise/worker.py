@@ -24,6 +24,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.errors import bare_errors
+from asgiserve.process.standard_streams import tell
 from asgiserve.process.taken_signals import TakenSignals
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
@@ -73,11 +74,7 @@ def _work(control: socket.socket, inspection: socket.socket) -> int:
     try:
         job: Job = pickle.loads(pickled)
     except Exception as error:  # pickle raises what it likes, and so does what it imports
-        print(
-            f"Error: cannot read what the supervisor has sent: {logs.printable(str(error))}",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell(f"Error: cannot read what the supervisor has sent: {logs.printable(str(error))}")
         return NOT_STARTED
     return exit_code(job.plan, partial(_serve, job, control, inspection))
 
