@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import socket
 import subprocess
@@ -229,6 +230,34 @@ def test_a_failed_startup_is_told_and_leaves_with_3(
     assert code == 3
     assert "no database" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_an_application_says_of_its_failed_startup_may_have_several_lines(
+    run: Run, applications: Callable[[str], Path], form: str
+) -> None:
+    directory = applications("""
+        async def app(scope, receive, send):  # as Starlette does
+            await receive()
+            try:
+                raise RuntimeError("no database")
+            except RuntimeError:
+                import traceback
+                await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
+                raise
+    """)
+
+    code, _, err = run("--app-dir", directory, "--port", 0, "--log-format", form, "applications:app")
+
+    assert code == 3
+    lines = [line for line in err.splitlines() if "started" not in line.lower()]
+    if form == "json":
+        message = json.loads(lines[-1])["message"]
+        assert message.splitlines()[-1] == "RuntimeError: no database"
+    else:
+        begin = lines.index("Error: Application startup failed: Traceback (most recent call last):")
+        assert lines[-1] == "          RuntimeError: no database"
+        assert all(line.startswith("          ") for line in lines[begin + 1 :])
 
 
 # --- serving ----------------------------------------------------------------------------------

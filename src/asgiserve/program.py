@@ -25,7 +25,15 @@ import anyio
 from asgiserve import log_output, logs
 from asgiserve.backend import run_options
 from asgiserve.config import Settings, split
-from asgiserve.errors import AppLoadError, AsgiserveError, BindError, ConfigError, ShutdownError, WorkerError
+from asgiserve.errors import (
+    AppLoadError,
+    AsgiserveError,
+    BindError,
+    ConfigError,
+    ShutdownError,
+    StartupError,
+    WorkerError,
+)
 from asgiserve.loader import load
 from asgiserve.process.heap import keep_heap
 from asgiserve.process.notify import Notifier
@@ -171,7 +179,7 @@ def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Litera
         cause = error.__cause__ if isinstance(error, AppLoadError) else None
         as_record = plan.launch.log_format == "json" and failed == "Error"
         say = _tell_as_record if as_record else partial(_tell, failed)
-        say(logs.printable(_sentence(error, plan.values)), cause)
+        say(_sentence(error, plan.values), cause)
         return 1 if isinstance(error, (ShutdownError, WorkerError)) else 3
     except KeyboardInterrupt:
         return 130
@@ -179,7 +187,7 @@ def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Litera
 
 def _tell(failed: str, sentence: str, cause: BaseException | None) -> None:
     text = "" if cause is None else "".join(traceback.format_exception(cause))
-    tell(f"{text}{failed}: {sentence}")
+    tell(f"{text}{failed}: {logs.printable_lines(sentence)}")
 
 
 def _tell_as_record(sentence: str, cause: BaseException | None) -> None:
@@ -188,6 +196,13 @@ def _tell_as_record(sentence: str, cause: BaseException | None) -> None:
 
 
 def _sentence(error: AsgiserveError, values: Values) -> str:
+    """What it says. Several lines only where the application has written them: Starlette tells a whole traceback."""
+    if isinstance(error, (StartupError, ShutdownError)):
+        return str(error).rstrip()
+    return logs.printable(_of_the_start(error, values))
+
+
+def _of_the_start(error: AsgiserveError, values: Values) -> str:
     if isinstance(error, ConfigError):
         return with_origin(str(error), values)
     if isinstance(error, BindError):

@@ -49,6 +49,8 @@ class Server:
     """Added where TLS is wanted."""
     workers: tuple[str, ...] = ("--workers", "{workers}")
     """Added where several workers are wanted."""
+    files: tuple[str, ...] = ()
+    """Added where the traffic is files."""
     traffic: Literal["http", "websocket", "both"] = "both"
     apps: frozenset[str] | None = None
     """The applications that it can stand in for, if it runs none itself."""
@@ -69,6 +71,8 @@ class Server:
             places |= pair._asdict()
         if scenario.workers > 1:
             arguments = [*arguments, *self.workers]
+        if scenario.group == "files":
+            arguments = [*arguments, *self.files]
         return [self.python, "-m", *(one.format(**places) for one in arguments)]
 
     def environment(self) -> dict[str, str]:
@@ -108,6 +112,7 @@ def _ours(loop: str, backend: str, python: str, source: Path, suffix: str) -> Se
         source=source,
         arguments=("asgiserve", "{app}", "--port", "{port}", *choice),
         quiet=("--no-access-log", "--log-level", "warning"),
+        files=("--sendfile",),
         needs=("anyio", "trio", "h11", "wsproto", "typer", *(("uvloop",) if loop == "uvloop" else ())),
     )
 

@@ -146,7 +146,7 @@ def _read_path(response: ResponseMessages, message: Message) -> Waiting:
 def _read_file(response: ResponseMessages, message: Message) -> Waiting:
     file = message.get("file")
     try:
-        fd = file.fileno()  # type: ignore[union-attr]
+        fd = file if type(file) is int and file >= 0 else file.fileno()  # type: ignore[union-attr]
     except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
         raise wrong(message, "file", file, "an open file with a descriptor") from None
     offset = None if message.get("offset") is None else _size(message, "offset")

@@ -79,12 +79,16 @@ def check_headers(message: Message, given: tuple[Any, ...]) -> tuple[Header, ...
 
 
 def _check_headers_again(message: Message, given: tuple[Any, ...]) -> tuple[Header, ...]:
-    """Pairs that are lists, and bytes of a derived class."""
-    pairs: tuple[Any, ...] = tuple(map(tuple, given))
-    for name, value in pairs:
-        if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise wrong(message, "headers", (name, value), "pairs of bytes")
-    return pairs
+    """Pairs that are lists, bytes of a derived class, and what bodies may be, too."""
+    return tuple((_bytes_of(message, name), _bytes_of(message, value)) for name, value in given)
+
+
+def _bytes_of(message: Message, part: object) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    if not isinstance(part, (bytearray, memoryview)):
+        raise wrong(message, "headers", part, "pairs of bytes")
+    return bytes(part)
 
 
 def _wrong_headers(message: Message, headers: object) -> LocalProtocolError:

@@ -38,8 +38,12 @@ class Peer:
     """Of a connection over TLS."""
 
 
-def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any]) -> Scope:
+def http_scope(
+    head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any], *, takes_files: bool = False
+) -> Scope:
     """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own.
+
+    `takes_files`: the application is offered to name files as bodies.
 
     Every dict in it is a fresh one, since the application may write into it.
     """
@@ -48,14 +52,12 @@ def http_scope(head: RequestHead, peer: Peer, root_path: str, state: dict[str, A
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if _PERCENT in raw_path else raw_path.decode("ascii")
     if root_path and path != root_path and not path.startswith((root_path + "/", "*")):
         path = root_path + path
-    extensions: dict[str, Any] = {
-        "http.response.pathsend": {},
-        "http.response.zerocopysend": {},
-        "http.response.early_hint": {},
-        "http.response.trailers": {},
-    }
-    if head.http_version == "1.0":  # what is not there is not announced
-        del extensions["http.response.early_hint"], extensions["http.response.trailers"]
+    extensions: dict[str, Any] = {}
+    if head.http_version != "1.0":  # which has no words for them
+        extensions = {"http.response.early_hint": {}, "http.response.trailers": {}}
+    if takes_files:
+        extensions["http.response.pathsend"] = {}
+        extensions["http.response.zerocopysend"] = {}
     if peer.tls is not None:
         extensions["tls"] = peer.tls.extension()
     return {

@@ -88,6 +88,9 @@ class Http(Group):
         values.choice("auto", "h11"),
         "auto reads ordinary requests directly and the rest with h11; h11 reads all with h11.",
     )
+    sendfile: bool = setting(
+        False, values.flag, "Offer applications to name files as bodies; middleware that reads bodies must know it."
+    )
     server_header: bool = setting(True, values.flag, "Send a Server field, unless the application sends one.")
     date_header: bool = setting(True, values.flag, "Send a Date field, unless the application sends one.")
     header: tuple[tuple[str, str], ...] = setting(

@@ -110,7 +110,8 @@ async def _run_in_scope(connection: Http1Connection, exchange: Exchange, host: H
 def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> Awaitable[None]:
     service, origin = connection.service, exchange.origin
     exchange.host = host
-    scope = http_scope(exchange.head, origin.peer, origin.root_path, service.state)
+    files = service.http.sendfile
+    scope = http_scope(exchange.head, origin.peer, origin.root_path, service.state, takes_files=files)
     return call_app(service.app, scope, exchange, host)
 
 

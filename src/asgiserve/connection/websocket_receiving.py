@@ -260,8 +260,8 @@ class Receiving:
         if isinstance(event, Ping):
             socket.controls.pong(socket.codec.pong(event.payload))
         elif isinstance(event, Close):
-            # RFC 6455 5.5.1: the answer has the peer's code.
-            socket.end(event.code, event.reason, last=socket.codec.close(event.code, ""))
+            # RFC 6455 5.5.1: the answer has the peer's code. And its reason: a browser shows the page what it receives.
+            socket.end(event.code, event.reason, last=socket.codec.close(event.code, event.reason))
         elif event is MORE:
             socket.streak = BURST
         socket.streak += 1

@@ -77,6 +77,7 @@ MESSAGES: dict[str, Message] = {
     "path": {"type": "http.response.pathsend", "path": "/a"},
     "part of a file": {"type": "http.response.zerocopysend", "file": Open(), "count": 5, "more_body": True},
     "rest of a file": {"type": "http.response.zerocopysend", "file": Open(), "offset": 2},
+    "file by its number": {"type": "http.response.zerocopysend", "file": 7},
     "hint": {"type": "http.response.early_hint", "links": [b"<a>"]},
     "more trailers": {"type": "http.response.trailers", "headers": [(b"c", b"d")], "more_trailers": True},
     "trailers": {"type": "http.response.trailers", "headers": [(b"c", b"d")]},
@@ -107,12 +108,14 @@ ACCEPTED: dict[tuple[str, str], tuple[Any, ResponseState]] = {
     ("BODY", "path"): (("path", "/a"), COMPLETE),
     ("BODY", "part of a file"): (("file", 7, None, 5, True), BODY),
     ("BODY", "rest of a file"): (("file", 7, 2, None, False), COMPLETE),
+    ("BODY", "file by its number"): (("file", 7, None, None, False), COMPLETE),
     ("BODY", "hint"): (("hint", [b"<a>"]), BODY),
     ("BODY, trailers announced", "part"): (("body", b"x", True), BODY),
     ("BODY, trailers announced", "last"): (("body", b"x", False), TRAILERS),
     ("BODY, trailers announced", "path"): (("path", "/a"), TRAILERS),
     ("BODY, trailers announced", "part of a file"): (("file", 7, None, 5, True), BODY),
     ("BODY, trailers announced", "rest of a file"): (("file", 7, 2, None, False), TRAILERS),
+    ("BODY, trailers announced", "file by its number"): (("file", 7, None, None, False), TRAILERS),
     ("BODY, trailers announced", "hint"): (("hint", [b"<a>"]), BODY),
     ("TRAILERS", "more trailers"): (("trailers", ((b"c", b"d"),), True), TRAILERS),
     ("TRAILERS", "trailers"): (("trailers", ((b"c", b"d"),), False), COMPLETE),
@@ -121,6 +124,7 @@ ACCEPTED: dict[tuple[str, str], tuple[Any, ResponseState]] = {
     ("TRAILERS", "path"): (None, TRAILERS),
     ("TRAILERS", "part of a file"): (None, TRAILERS),
     ("TRAILERS", "rest of a file"): (None, TRAILERS),
+    ("TRAILERS", "file by its number"): (None, TRAILERS),
     ("TRAILERS", "hint"): (None, TRAILERS),
     **{
         (way, message): (None, COMPLETE)
@@ -231,7 +235,8 @@ class Loud:
         ("BODY", {"type": "http.response.pathsend", "path": b"/bytes"}, "path"),
         ("BODY", {"type": "http.response.pathsend", "path": Loud()}, "path"),
         ("BODY", {"type": "http.response.zerocopysend"}, "file"),
-        ("BODY", {"type": "http.response.zerocopysend", "file": 7}, "file"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": -1}, "file"),
+        ("BODY", {"type": "http.response.zerocopysend", "file": True}, "file"),
         ("BODY", {"type": "http.response.zerocopysend", "file": BytesIO(b"x")}, "file"),
         ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "offset": -1}, "offset"),
         ("BODY", {"type": "http.response.zerocopysend", "file": Open(), "offset": "0"}, "offset"),
@@ -284,7 +289,16 @@ def test_what_is_left_out_has_asgis_defaults() -> None:
     assert reached("TRAILERS").advance({"type": "http.response.trailers"}) == ("trailers", (), False)
 
 
-@pytest.mark.parametrize("pairs", [((b"a", b"b"),), [[b"a", b"b"]], iter([(b"a", b"b")]), {b"a": b"b"}.items()])
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        ((b"a", b"b"),),
+        [[b"a", b"b"]],
+        iter([(b"a", b"b")]),
+        {b"a": b"b"}.items(),
+        [(bytearray(b"a"), memoryview(b"b"))],
+    ],
+)
 def test_headers_may_be_any_iterable_of_pairs(pairs: Any) -> None:
     event = Response().advance({"type": "http.response.start", "status": 200, "headers": pairs})
     assert event == HEAD

@@ -24,12 +24,9 @@ HEAD = RequestHead(
 )
 
 
-ALL_EXTENSIONS: dict[str, Any] = {
-    "http.response.pathsend": {},
-    "http.response.zerocopysend": {},
-    "http.response.early_hint": {},
-    "http.response.trailers": {},
-}
+EXTENSIONS: dict[str, Any] = {"http.response.early_hint": {}, "http.response.trailers": {}}
+
+FILES: dict[str, Any] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
 
 
 def scope_of(*, root_path: str = "", state: dict[str, Any] | None = None, peer: Peer = PEER, **head: Any) -> Any:
@@ -51,7 +48,7 @@ def test_a_scope_has_every_key_of_the_specification() -> None:
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 80),
         "state": {},
-        "extensions": ALL_EXTENSIONS,
+        "extensions": EXTENSIONS,
     }
 
 
@@ -96,10 +93,13 @@ def test_the_path_starts_with_the_root_path(raw: bytes, path: str) -> None:
 
 def test_http_10_is_offered_no_extensions_that_it_has_no_words_for() -> None:
     scope = scope_of(http_version="1.0")
-    assert (scope["http_version"], scope["extensions"]) == (
-        "1.0",
-        {"http.response.pathsend": {}, "http.response.zerocopysend": {}},
-    )
+    assert (scope["http_version"], scope["extensions"]) == ("1.0", {})
+
+
+@pytest.mark.parametrize(("version", "others"), [("1.0", {}), ("1.1", EXTENSIONS)])
+def test_files_are_offered_where_they_are_to_be(version: str, others: dict[str, Any]) -> None:
+    scope = http_scope(replace(HEAD, http_version=version), PEER, "", {}, takes_files=True)
+    assert scope["extensions"] == {**others, **FILES}
 
 
 def test_the_state_is_a_shallow_copy() -> None:
@@ -117,7 +117,7 @@ def test_what_one_application_writes_into_its_scope_is_not_in_the_next() -> None
     scope["extensions"]["x"] = {}
     scope["extensions"]["http.response.trailers"]["x"] = 1
     scope["asgi"]["x"] = 1
-    assert scope_of()["extensions"] == ALL_EXTENSIONS
+    assert scope_of()["extensions"] == EXTENSIONS
     assert scope_of()["asgi"] == {"version": "3.0", "spec_version": "2.3"}
 
 

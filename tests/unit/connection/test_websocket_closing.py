@@ -32,13 +32,15 @@ busy_or_not = pytest.mark.parametrize("before", [None, sleeps], ids=["receives",
     ("code", "reason"), [(1000, ""), (1001, "gone"), (3000, "é" * 61), (4999, "x"), (None, "")], ids=str
 )
 @busy_or_not
-async def test_the_peers_code_and_reason_reach_the_application(code: int | None, reason: str, before: Any) -> None:
+async def test_the_peers_code_and_reason_reach_the_application_and_come_back(
+    code: int | None, reason: str, before: Any
+) -> None:
     app = Journal(before)
     async with serving_websockets(app) as served:
         client = await served.open()
         await client.close(code, reason)
         answer = await client.frame()
-        assert (answer.opcode, answer.code, answer.reason) == (CLOSE, code, "")
+        assert (answer.opcode, answer.code, answer.reason) == (CLOSE, code, reason)
         assert await client.is_closed()
         await app.ended.wait()
     assert app.disconnect == (1005 if code is None else code, reason)

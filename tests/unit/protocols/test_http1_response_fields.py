@@ -98,5 +98,10 @@ def test_an_ignored_field_is_not_checked_onto_the_wire() -> None:
 
 
 def test_a_second_content_length_is_refused() -> None:
-    with pytest.raises(LocalProtocolError, match="twice"):
-        begun(GET, [*LENGTH_2, (b"Content-Length", b"2")])
+    with pytest.raises(LocalProtocolError, match="twice, with 2 and 3"):
+        begun(GET, [*LENGTH_2, (b"Content-Length", b"3")])
+
+
+def test_a_content_length_that_is_repeated_is_sent_once() -> None:
+    wire = write(begun(GET, [*LENGTH_2, (b"Content-Length", b"2")]), b"hi")
+    assert lines_of(wire) == [b"content-length: 2"]

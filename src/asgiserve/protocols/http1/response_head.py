@@ -86,9 +86,9 @@ def _render(status: int, fields: tuple[Header, ...]) -> RenderedHead:
     for field in fields:
         kind = kind_of(field[0])
         if kind is ResponseFieldKind.CONTENT_LENGTH:
-            rendered.length = length = _read_length(field, rendered.length)
-            if status != 204:  # RFC 9110 8.6: a 204 has none
-                lines.append(b"content-length: %d\r\n" % length)
+            known, rendered.length = rendered.length, _read_length(field, rendered.length)
+            if status != 204 and known is None:  # RFC 9110 8.6: a 204 has none
+                lines.append(b"content-length: %d\r\n" % rendered.length)
         elif kind is ResponseFieldKind.PLAIN or kind is ResponseFieldKind.REPEATING:
             repeats = repeats and kind is ResponseFieldKind.REPEATING
             lines.append(RENDERED.get(field) or render_field(field, kind))
@@ -127,8 +127,9 @@ def _render_and_note(field: Header, kind: ResponseFieldKind, status: int, render
 
 def _read_length(field: Header, known: int | None) -> int:
     name, value = field
-    if known is not None:
-        raise LocalProtocolError(f"response field {name!r}: is there twice")
     if not value.isdigit() or len(value) > 19:
         raise LocalProtocolError(f"response field {name!r}: must be a number of 1 to 19 digits")
-    return int(value)
+    length = int(value)
+    if known is not None and known != length:  # the same again is one (RFC 9110 8.6), as middleware adds it
+        raise LocalProtocolError(f"response field {name!r}: is there twice, with {known} and {length}")
+    return length
