@@ -51,8 +51,10 @@ def give_up_broken_streams_at_exit() -> None:
 
 def _give_up_broken_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
         try:
-            if stream is not None and not stream.closed:
+            if not stream.closed:
                 stream.flush()
         except OSError:
             with suppress(Exception):
