@@ -167,7 +167,7 @@ class TakenSignals:
         # Behind this no handler is called before the hook has returned.
         number, self._again = self._again, None
         if number is not None:
-            threading.Thread(target=_send_again, args=(number,), name="asgiserve's signal", daemon=True).start()
+            threading.Thread(target=self._send_again, args=(number,), name="asgiserve's signal", daemon=True).start()
 
     def _leave(self) -> None:
         """A process that the application has forked has no server that could stop: the signal is to end it, as
@@ -177,6 +177,14 @@ class TakenSignals:
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         self._again = None  # it was for whoever has forked
         self._release()
+
+    def _send_again(self, number: signal.Signals) -> None:
+        """Until it has been heard outside of a hook: on a busy machine what is left of one may take long."""
+        main = threading.main_thread().ident
+        assert main is not None
+        while not self._ended:
+            time.sleep(_HOOK_SECONDS)
+            signal.pthread_kill(main, number)
 
     # --- at the end ---
 
@@ -203,13 +211,6 @@ def _inside(hooks: frozenset[CodeType]) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def _send_again(number: signal.Signals) -> None:
-    time.sleep(_HOOK_SECONDS)
-    main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, number)
 
 
 def _raise_for(number: signal.Signals) -> NoReturn:
