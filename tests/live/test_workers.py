@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +20,6 @@ from tests.live.raw import RawClient, request
 from tests.live.servers import PATIENCE, command
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.live.backends import Backend
     from tests.live.conftest import LiveServers
     from tests.live.servers import ProcessServer
@@ -287,10 +286,22 @@ def test_a_worker_that_dies_is_replaced_and_the_other_serves_on(live_server: Liv
         assert pid_of(client) in (second, third)
 
 
+def hold(pid: int) -> None:
+    """Stop a process, and wait until it stands still: on a busy machine one of its threads may run on for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    while tasks.exists() and not all(_state(one) == "T" for one in tasks.iterdir()):
+        time.sleep(0.01)
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_connection_waits_while_no_worker_is_there(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=1, limit_max_requests=1000)
     (first,) = wait_ready(server, 1)
-    os.kill(first, signal.SIGSTOP)
+    hold(first)
     with RawClient(server.port) as client:
         client.send(request())
 
@@ -403,7 +414,7 @@ def test_sigusr1_is_answered_after_a_worker_that_died_before_it_had_answered(
     with RawClient(server.port) as client:
         forked = int(client.get("/fork").body)
     try:
-        os.kill(first, signal.SIGSTOP)
+        hold(first)
         server.send_signal(signal.SIGUSR1)
         server.send_signal(signal.SIGTTOU)
         server.stderr.wait_for("The last worker stays")  # so the first signal has been heard as well
