@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from asgiserve import logs
 from asgiserve.command_words import EXAMPLE, PANELS, Misuse, read
 from asgiserve.config import OPTIONS, Launch, Processes
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, reason
 from asgiserve.from_uvicorn import accepted
 from asgiserve.process.notify import Notifier
 from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, open_closed_streams, tell
@@ -141,6 +141,6 @@ def _show(lines: Iterable[str]) -> int:
     except BrokenPipeError:
         return 1  # whoever reads has seen enough
     except OSError as error:
-        tell(f"Error: cannot write to stdout: {(error.strerror or str(error)).lower()}")
+        tell(f"Error: cannot write to stdout: {reason(error)}")
         return 1
     return 0

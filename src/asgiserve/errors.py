@@ -41,6 +41,7 @@ __all__ = [
     "WorkerError",
     "bare_errors",
     "quoted",
+    "reason",
 ]
 
 
@@ -115,6 +116,11 @@ def quoted(value: object) -> str:
         return repr(value)
     except Exception:  # somebody's own __repr__ may raise anything
         return f"a value of type {type(value).__name__} that cannot be shown"
+
+
+def reason(error: Exception) -> str:
+    """Why the system has refused something, for the middle or the end of a sentence."""
+    return (getattr(error, "strerror", None) or str(error)).lower()
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from asgiserve.errors import (
 from asgiserve.loader import load
 from asgiserve.process.heap import keep_heap
 from asgiserve.process.notify import Notifier
-from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, tell
+from asgiserve.process.standard_streams import tell
 from asgiserve.server.claims import claimed
 from asgiserve.signals import interruptible, serve_until_signalled
 from asgiserve.sources import with_origin
@@ -172,7 +172,6 @@ def exit_code(plan: Plan, main: Callable[[Plan], Awaitable[int]], failed: Litera
     """Run `main` in an event loop; what it raises on purpose becomes one sentence on stderr, and its exit code."""
     backend, options = run_options(plan.launch)
     keep_heap()
-    give_up_broken_streams_at_exit()
     try:
         return anyio.run(main, plan, backend=backend, backend_options=options)
     except AsgiserveError as error:

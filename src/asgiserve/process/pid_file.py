@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Final
 
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, reason
 
 if sys.platform != "win32":
     import fcntl
@@ -38,8 +38,7 @@ class PidFile:
             self._path = os.path.abspath(self._path)  # somebody may change the directory
             self._descriptor = _written(self._path)
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise ConfigError(f"pid_file: cannot write {self._path}: {why}") from None
+            raise ConfigError(f"pid_file: cannot write {self._path}: {reason(error)}") from None
 
     def remove(self) -> None:
         """Remove it, if it is still ours. Idempotent, and never fails."""

@@ -1,8 +1,8 @@
 """The null device in the place of standard streams that are of no use: those that whoever started the process has
 closed (`asgiserve … >&-`), and at the end those that are broken (`asgiserve … | head`).
 
-cli.py and starting.py open the former before anything else is opened; worker processes inherit them. program.py gives
-up the latter, in each process that is ours.
+cli.py and starting.py open the former before anything else is opened; worker processes inherit them. cli.py and each
+worker give up the latter: a program that calls `run()` has its own end.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from asgiserve.errors import BindError, ConfigError
+from asgiserve.errors import BindError, ConfigError, reason
 from asgiserve.server.activation import adopt
 from asgiserve.server.binding_unix import bind_unix, check_unix, name_of
-from asgiserve.server.bound import BoundSocket, bind_error, reason
+from asgiserve.server.bound import BoundSocket, bind_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,9 @@ import socket
 import stat
 import sys
 
-from asgiserve.errors import BindError, ConfigError
+from asgiserve.errors import BindError, ConfigError, reason
 from asgiserve.process.privileges import group_id
-from asgiserve.server.bound import BoundSocket, bind_error, inode_of, reason
+from asgiserve.server.bound import BoundSocket, bind_error, inode_of
 
 __all__ = ["bind_unix", "check_unix", "name_of"]
 

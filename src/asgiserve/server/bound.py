@@ -11,12 +11,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from asgiserve.errors import BindError
+from asgiserve.errors import BindError, reason
 
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["BoundSocket", "bind_error", "inode_of", "reason"]
+__all__ = ["BoundSocket", "bind_error", "inode_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,3 @@ def bind_error(error: OSError | ValueError, where: str) -> BindError:
         advice = {}
     number = getattr(error, "errno", None) or errno.EINVAL  # a path that is too long comes without one
     return BindError(number, f"Cannot bind {where}: {reason(error)}.{advice.get(number, '')}")
-
-
-def reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).lower()

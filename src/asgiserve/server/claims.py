@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from asgiserve import logs
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, reason
 from asgiserve.process.pid_file import PidFile
 from asgiserve.process.privileges import group_id, identity_of
 from asgiserve.server.binding import bind_all, unix_places
-from asgiserve.server.bound import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

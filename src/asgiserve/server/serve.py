@@ -34,18 +34,17 @@ from asgiserve.errors import (
     ShutdownError,
     StartupError,
     bare_errors,
-    quoted,
+    reason,
 )
 from asgiserve.from_uvicorn import accepted
 from asgiserve.protocols.http1 import DefaultFields
 from asgiserve.server.binding import BoundSocket, address_of, bind_all, check_form, check_tls, url_of
-from asgiserve.server.bound import reason
 from asgiserve.server.lifespan import Lifespan
 from asgiserve.server.listeners import AcceptLoop, SocketListener
 from asgiserve.server.overview import Overview
 from asgiserve.server.server import Server
 from asgiserve.server.stopping import ServerState, Stopping
-from asgiserve.server.tls import Certificates
+from asgiserve.server.tls import Certificates, check_context
 from asgiserve.server.tracing import traced
 from asgiserve.streams import get_ready
 from asgiserve.wsgi import WsgiApplication
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup, TaskStatus
 
-    from asgiserve.config import Application, Tls, WebSockets
+    from asgiserve.config import Application, WebSockets
     from asgiserve.server.listeners import Listener, Sharing
     from asgiserve.streams import Stream
     from asgiserve.types import ASGIApplication, WSGIApplication
@@ -175,7 +174,7 @@ class _Tree:
         if logs.trace_enabled():
             app = traced(app)
         if ssl_context is not None:
-            _check_context(ssl_context, settings.tls)
+            check_context(ssl_context, settings.tls)
         check_tls(settings.bind, certificates=ssl_context is not None or settings.tls.ssl_certfile is not None)
         self._certificates = None if settings.tls.ssl_certfile is None else Certificates(settings.tls)
         _import_for_connections(settings.websockets)
@@ -339,18 +338,6 @@ def _application(
     if is_wsgi(app, settings.interface):
         return WsgiApplication(cast("WSGIApplication", app), settings.wsgi_threads, multiprocess=multiprocess)
     return as_asgi3(app, settings.interface)
-
-
-def _check_context(context: object, tls: Tls) -> None:
-    """Before any connection fails with it."""
-    import ssl  # imported by whoever has made one
-
-    if not isinstance(context, ssl.SSLContext):
-        raise ConfigError(f"ssl_context: expected an ssl.SSLContext, but got {quoted(context)}")
-    if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
-        raise ConfigError("ssl_context: is one for clients; ssl.PROTOCOL_TLS_SERVER makes one for servers")
-    if tls.ssl_certfile is not None:
-        raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
 
 
 def _default_fields(settings: Settings) -> DefaultFields:

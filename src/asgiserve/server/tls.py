@@ -19,14 +19,14 @@ import anyio
 from asgiserve import logs
 from asgiserve.backend import ki_protected
 from asgiserve.connection.tls import ServerContext
-from asgiserve.errors import ConfigError
+from asgiserve.errors import ConfigError, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asgiserve.config import Tls
 
-__all__ = ["Certificates", "server_context"]
+__all__ = ["Certificates", "check_context", "server_context"]
 
 _LOOK_SECONDS: Final = 5.0
 """How often the files are looked at."""
@@ -111,6 +111,16 @@ def _signature(path: str) -> tuple[int, ...] | None:
 
 
 # --- making contexts --------------------------------------------------------------------------
+
+
+def check_context(context: object, tls: Tls) -> None:
+    """Look at one that somebody has made, before any connection fails with it. Raises ConfigError."""
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigError(f"ssl_context: expected an ssl.SSLContext, but got {quoted(context)}")
+    if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+        raise ConfigError("ssl_context: is one for clients; ssl.PROTOCOL_TLS_SERVER makes one for servers")
+    if tls.ssl_certfile is not None:
+        raise ConfigError("ssl_certfile: is no use beside an ssl_context, which has its own certificates")
 
 
 def server_context(tls: Tls) -> ServerContext:

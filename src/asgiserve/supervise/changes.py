@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from asgiserve.errors import ConfigError, bare_errors
+from asgiserve.errors import ConfigError, bare_errors, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,7 +178,7 @@ def _absolute(text: str) -> Path:
     try:
         return Path(text).resolve()
     except OSError as error:
-        raise ConfigError(f"reload: cannot watch {text}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(f"reload: cannot watch {text}: {reason(error)}") from None
 
 
 def _is_directory(text: str) -> bool:

@@ -24,7 +24,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.errors import bare_errors
-from asgiserve.process.standard_streams import tell
+from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, tell
 from asgiserve.process.taken_signals import TakenSignals
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
@@ -54,6 +54,7 @@ _LATER: Final = (*_NOT_OURS, signal.SIGUSR1) if sys.platform != "win32" else ()
 
 
 def main() -> None:
+    give_up_broken_streams_at_exit()
     # Taken, not ignored: programs that the application starts would inherit that, and so would what it forks. When the
     # loop turns, `serve_until_signalled()` takes them anew, with those that stop.
     TakenSignals(*_LATER)
