@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,24 +25,32 @@ ALL = "<&- >&- 2>&-"
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no /dev/full")
 
 
-def served(words: Callable[[int], Sequence[str]], closed: str) -> tuple[int, str, str]:
-    """Have a request answered on a socket that these words are told of; exit code, stdout and stderr."""
+def served(
+    words: Callable[[int], Sequence[str]], closed: str = "", *, requests: int = 1, **options: Any
+) -> tuple[int, str, str]:
+    """Have requests answered on a socket that these words are told of; exit code, stdout and stderr. `options` are
+    those of Popen that are not the usual ones."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         number = listening.fileno()
         with subprocess.Popen(
             ["sh", "-c", f'exec "$0" "$@" {closed}', *words(number)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             pass_fds=[number],
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         ) as process:
             try:
                 with RawClient(listening.getsockname()[1]) as client:
-                    assert client.get().status == 200
+                    for _ in range(requests):
+                        assert client.get().status == 200
             finally:
                 process.terminate()
             out, err = process.communicate(timeout=20)
     return process.returncode, out, err
+
+
+def serving(backend: Backend, target: str = "asgiserve.demo:app", workers: int = 1) -> Callable[[int], Sequence[str]]:
+    """The words of the command line, for a socket's number."""
+    return lambda number: command(target, backend, {"fd": number, "workers": workers})
 
 
 def test_nor_does_a_program_that_calls_run_need_them(anyio_backend: Backend) -> None:
@@ -57,10 +65,7 @@ def test_nor_does_a_program_that_calls_run_need_them(anyio_backend: Backend) -> 
 
 @pytest.mark.parametrize(("closed", "workers"), [("<&-", 1), (">&-", 1), ("2>&-", 1), (ALL, 1), (ALL, 2)])
 def test_a_server_without_them_serves_without_their_lines(anyio_backend: Backend, closed: str, workers: int) -> None:
-    def words(number: int) -> Sequence[str]:
-        return command("asgiserve.demo:app", anyio_backend, {"fd": number, "workers": workers})
-
-    code, out, err = served(words, closed)
+    code, out, err = served(serving(anyio_backend, workers=workers), closed)
 
     assert code == 0
     assert ("GET /" in out) == (">&-" not in closed.split())
@@ -88,20 +93,9 @@ def test_a_stdout_that_breaks_is_told_once_and_changes_nothing(
     anyio_backend: Backend, broken: tuple[int, str], workers: int
 ) -> None:
     number, reason = broken
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        words = command("asgiserve.demo:app", anyio_backend, {"fd": listening.fileno(), "workers": workers})
-        with subprocess.Popen(
-            words, stdout=number, stderr=subprocess.PIPE, text=True, pass_fds=[listening.fileno()], env=BUFFERED
-        ) as process:
-            try:
-                with RawClient(listening.getsockname()[1]) as client:
-                    for _ in range(3):
-                        assert client.get().status == 200
-            finally:
-                process.terminate()
-            _, err = process.communicate(timeout=20)
+    code, _, err = served(serving(anyio_backend, workers=workers), requests=3, stdout=number, env=BUFFERED)
 
-    assert process.returncode == 0
+    assert code == 0
     assert err.count(f"Access lines cannot be written: {reason}.\n") == 1
     assert "Logging error" not in err
     assert "Exception ignored" not in err
@@ -109,17 +103,7 @@ def test_a_stdout_that_breaks_is_told_once_and_changes_nothing(
 
 
 def test_nor_does_a_stderr_that_breaks_change_the_exit_code(anyio_backend: Backend, broken: tuple[int, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        words = command("asgiserve.demo:app", anyio_backend, {"fd": listening.fileno()})
-        with subprocess.Popen(
-            words, stdout=broken[0], stderr=broken[0], pass_fds=[listening.fileno()], env=BUFFERED
-        ) as process:
-            try:
-                with RawClient(listening.getsockname()[1]) as client:
-                    assert client.get().status == 200
-            finally:
-                process.terminate()
-            assert process.wait(20) == 0
+    assert served(serving(anyio_backend), stdout=broken[0], stderr=broken[0], env=BUFFERED)[0] == 0
 
 
 @pytest.mark.parametrize("buffered", [True, False])
@@ -161,14 +145,7 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(words: list[str]) -> No
 
 
 def test_something_of_the_applications_in_the_place_of_a_stream_is_left_alone(anyio_backend: Backend) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        words = command(f"{__package__}.tee_site:app", anyio_backend, {"fd": listening.fileno()})
-        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, pass_fds=[listening.fileno()]) as process:
-            try:
-                with RawClient(listening.getsockname()[1]) as client:
-                    assert client.get().status == 200
-            finally:
-                process.terminate()
-            _, err = process.communicate(timeout=20)
-    assert process.returncode == 0
+    code, _, err = served(serving(anyio_backend, f"{__package__}.tee_site:app"))
+
+    assert code == 0
     assert "Exception ignored" not in err
