@@ -179,6 +179,21 @@ async def test_what_is_no_file_and_is_not_caught_is_a_500(
     assert ("No such file" if what == "missing" else "not a regular file") in caplog.text
 
 
+@pytest.mark.parametrize(("number", "why"), [(2**30, "Bad file descriptor"), (2**40, "OverflowError")])
+async def test_a_number_that_is_no_open_file_is_a_500(number: int, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/good":
+            await reply(send, b"good")
+            return
+        await start(send, length=4)
+        await send({"type": "http.response.zerocopysend", "file": number})
+
+    async with serving_http(app) as served:
+        assert (await served.connect().get()).status == 500
+        assert (await served.connect().get("/good")).body == b"good"
+    assert why in caplog.text
+
+
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("off_by", [-1, 1])
 async def test_a_file_that_does_not_fit_its_length_is_a_500(file: Path, content: bytes, off_by: int) -> None:
