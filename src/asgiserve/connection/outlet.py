@@ -49,7 +49,7 @@ _KEPT_BYTES: Final = 16_384
 class Outlet:
     """Writes to one connection's stream."""
 
-    __slots__ = ("_deadlines", "_service", "_stream", "broken", "kept", "turn")
+    __slots__ = ("_deadlines", "_service", "_stream", "broken", "given_up", "kept", "turn")
 
     def __init__(self, stream: Stream, deadlines: Deadlines, service: Service) -> None:
         self._stream = stream
@@ -59,6 +59,8 @@ class Outlet:
         """Taken by whoever waits for the peer to take something."""
         self.broken = False
         """Something is missing on the wire: nothing more is written, and only a reset is an honest end."""
+        self.given_up = False
+        """It broke by us, as when a write was cancelled: the peer may well be there."""
         self.kept = b""
         """Whole responses that leave with the next one."""
 
@@ -109,7 +111,7 @@ class Outlet:
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
         except BaseException:
-            self.broken = True
+            self._give_up()
             raise
         finally:
             self.turn.free()
@@ -144,7 +146,7 @@ class Outlet:
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
         except BaseException:
-            self.broken = True
+            self._give_up()
             raise
         finally:
             if in_turn:
@@ -183,7 +185,7 @@ class Outlet:
         except (BrokenResourceError, ClosedResourceError):
             self.broken = True
         except BaseException:
-            self.broken = True
+            self._give_up()
             raise
         finally:
             self._deadlines.disarm(Reason.WRITE)
@@ -202,8 +204,12 @@ class Outlet:
             await self.turn.take()
         except BaseException:
             # These bytes are lost: what comes behind them would be read as if they had never been there.
-            self.broken = True
+            self._give_up()
             raise
+
+    def _give_up(self) -> None:
+        self.given_up = not self.broken
+        self.broken = True
 
     async def _flush(self) -> None:
         """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow peer

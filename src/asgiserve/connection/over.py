@@ -15,4 +15,5 @@ class Over(enum.Enum):
     TIMED_OUT = "the peer took too long"
     OVERRAN = "the request took too long as a whole"
     REFUSED = "the request's body broke a rule"
+    GIVEN_UP = "the application has cancelled its own send()"
     NOTICE = "the server is stopping"

@@ -348,7 +348,10 @@ class Response(ResponseMessages):
             raise ClientDisconnected("The client has left before the response was complete.")
 
     def _lost(self) -> None:
-        """Writing has failed: the peer is gone for good."""
+        """Writing has failed: the peer is gone for good, unless it is our bytes that are missing in front of these."""
+        if self.connection.outlet.given_up:
+            self.end(Over.GIVEN_UP)
+            return
         if self.over is Over.NOTICE:
             self.over = Over.PEER_LEFT  # it is not the notice that ended this
         self.end(Over.PEER_LEFT)

@@ -30,7 +30,7 @@ async def answer_for(exchange: Exchange) -> bool:
             _log_fault(exchange, "without starting a response")
         await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
         return True
-    if not exchange.failed and exchange.over is Over.ENDED:
+    if not exchange.failed and exchange.over in (Over.ENDED, Over.GIVEN_UP):
         _log_fault(exchange, "without completing its response")
     log_access(exchange)
     return False

@@ -229,6 +229,32 @@ async def test_a_write_that_the_application_cancels_and_then_fails_is_told_as_50
     assert told(caplog) == [("GET", 500, 0)]
 
 
+@pytest.mark.parametrize("then", ["returns", "ends the response", "goes on"])
+async def test_a_response_that_the_application_cuts_itself_has_its_own_status(
+    then: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was not its client that has left: 499 would send the operator looking in the wrong place."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await body(send, bytes(1000), more=True)
+        with anyio.move_on_after(1):
+            await body(send, bytes(10 * PIECE), more=True)
+        if then == "goes on":
+            await body(send, b"more", more=True)
+        if then != "returns":
+            await body(send)
+
+    async with serving_http(app) as served:
+        client = served.connect(capacity=PIECE)
+        await client.send(get())
+        await anyio.sleep(2)
+        with pytest.raises(anyio.BrokenResourceError):
+            await client.read_all()
+    assert told(caplog) == [("GET", 200, 1000)]
+    assert len(errors_in(caplog)) == (then == "returns")
+
+
 async def test_a_response_that_is_cut_at_its_timeout_counts_what_was_written(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send)
