@@ -140,7 +140,9 @@ class WebSocket:
         self.deadlines.disarm(Reason.HANDSHAKE)
         self.heartbeat.start()
         self.receiving.wake()
-        self.receiving.expect_reader()
+        if not self.stepping:
+            # By a task of the application's, and nobody sees it suspend.
+            self.receiving.expect_reader()
         return answer
 
     def begin_denial(self, head: ResponseHead) -> None:

@@ -2,8 +2,8 @@
 
 `receive()` pulls: the application's own task reads the stream and parses, without a task switch for a message. But
 pings want answers, and a peer may leave, whatever the application does. So when nobody has read for a tick, a task of
-its own reads ahead, until the inbox is full or the application asks again. A full inbox stops the reading, and with it
-the peer.
+its own reads ahead, until the inbox is full or the application asks again. The first time it does so at once: who
+accepts and goes elsewhere may never ask. A full inbox stops the reading, and with it the peer.
 
     the application reads ──it goes away──► (a tick) ──► the reader on demand ──the inbox is full──► nobody reads
              ▲                                                 │                                          │
@@ -52,6 +52,7 @@ class Receiving:
         "_inbox",
         "_reader_due",
         "_reads_ahead",
+        "_reads_soon",
         "_socket",
         "_stalled",
         "early",
@@ -65,6 +66,8 @@ class Receiving:
         self._connect_given = False
         self._disconnects = 0
         self._reader_due = False
+        self._reads_soon = True
+        """The reader on demand has not been asked for yet."""
         self._reads_ahead = False
         """The turn is the reader's on demand."""
         self._stalled = False
@@ -193,9 +196,14 @@ class Receiving:
     # --- somebody else reads ---
 
     def expect_reader(self) -> None:
-        """Nobody reads. If that is still so at the watcher's next tick, somebody is to."""
+        """Nobody reads. If that is still so at the watcher's next tick, somebody is to; at once, the first time."""
         socket = self._socket
-        if not self._reader_due and socket.phase is OPEN:
+        if self._reader_due or socket.phase is not OPEN:
+            return
+        if self._reads_soon:
+            self._reads_soon = False
+            socket.service.spawn(self._read_ahead)
+        else:
             self._reader_due = True
             socket.deadlines.arm(Reason.READER, socket.service.clock() + TICK)
 

@@ -10,7 +10,7 @@ import pytest
 from asgiserve.errors import ClientDisconnected
 from tests.support.websocket import CLOSE, PING, TEXT, close_frame, frame, serving_websockets
 from tests.unit.connection.applications import Turns, counting, errors_in, read_for_ever, send_for_ever
-from tests.unit.connection.websocket_applications import TICK, Journal, accept, say, say_for_ever
+from tests.unit.connection.websocket_applications import TICK, Journal, accept, hear, say, say_for_ever
 
 if TYPE_CHECKING:
     from asgiserve.types import Message, Receive, Scope, Send
@@ -19,6 +19,11 @@ pytestmark = pytest.mark.anyio
 
 
 async def sleeps(receive: Receive, send: Send) -> None:
+    await anyio.sleep(60)
+
+
+async def receives_and_sleeps(receive: Receive, send: Send) -> None:
+    assert await hear(receive) == "before"
     await anyio.sleep(60)
 
 
@@ -55,10 +60,23 @@ async def test_the_peers_close_is_answered_at_once_and_the_connection_ends(befor
         await client.close()
         assert (await client.frame()).opcode == CLOSE
         assert await client.is_closed()
+        assert anyio.current_time() == began
         await client.stream.aclose()
         # The connection gives its place back although the application may go on.
         await served.open()
         assert anyio.current_time() - began <= 3 * TICK
+
+
+async def test_the_peers_close_is_answered_within_a_tick_where_the_application_has_received_before() -> None:
+    app = Journal(receives_and_sleeps)
+    async with serving_websockets(app) as served:
+        client = await served.open()
+        await client.text("before")
+        await anyio.sleep(1e-3)
+        began = anyio.current_time()
+        await client.close()
+        assert (await client.frame()).opcode == CLOSE
+        assert anyio.current_time() - began <= TICK
 
 
 async def test_what_comes_behind_the_peers_close_is_not_looked_at() -> None:
