@@ -176,7 +176,7 @@ def starlette() -> Starlette:
 def test_starlettes_links_lead_back_through_the_proxy(
     live_server: LiveServers, http: Clients, settings: Any, fields: Any, stripped: bool, target: str
 ) -> None:
-    client = http(live_server(starlette(), **settings))
+    client = http(live_server(starlette(), root_path_kept=not stripped, **settings))
     told = client.get(target if stripped else f"/api{target}", headers=fields).json()
     assert told == {
         "item": "https://a.example/api/items/7",
@@ -199,7 +199,7 @@ def test_starlettes_links_lead_back_through_the_proxy(
 def test_djangos_links_lead_back_through_the_proxy(
     live_server: LiveServers, http: Clients, settings: Any, fields: Any, stripped: bool
 ) -> None:
-    client = http(live_server(django_site.application, **settings))
+    client = http(live_server(django_site.application, root_path_kept=not stripped, **settings))
     assert client.get("/link" if stripped else "/api/link", headers=fields).json() == {
         "link": "https://a.example/api/greet/you",
         "client": "203.0.113.7",

@@ -155,9 +155,9 @@ def test_what_lifespan_yields_is_the_state_of_each_request(live_server: LiveServ
     assert ended == [True]
 
 
-@pytest.mark.parametrize("target", ["/items/3", "/proxy/items/3"])
+@pytest.mark.parametrize(("target", "kept"), [("/items/3", False), ("/proxy/items/3", True)])
 def test_a_mounted_application_makes_urls_below_the_root_path(
-    live_server: LiveServers, http: Clients, target: str
+    live_server: LiveServers, http: Clients, target: str, kept: bool
 ) -> None:
     """A proxy that strips its prefix and one that does not lead to the same route and the same link."""
     app, mounted = FastAPI(), FastAPI()
@@ -167,6 +167,6 @@ def test_a_mounted_application_makes_urls_below_the_root_path(
     async def item(number: int, request: Request) -> str:
         return str(request.url_for("item", number=number + 1))
 
-    server = live_server(app, root_path="/proxy")
+    server = live_server(app, root_path="/proxy", root_path_kept=kept)
 
     assert http(server).get(target).json() == f"{server.url}/proxy/items/4"

@@ -59,7 +59,7 @@ def test_flask_makes_links_below_the_root_path(live_server: LiveServers, http: C
 
     server = live_server(app, root_path="/below")
 
-    assert http(server).get("/below/here").json() == {"link": f"{server.url}/below/here", "client": "127.0.0.1"}
+    assert http(server).get("/here").json() == {"link": f"{server.url}/below/here", "client": "127.0.0.1"}
 
 
 def test_flask_reads_a_large_upload(live_server: LiveServers, http: Clients, app: flask.Flask) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asgiserve.events import RequestHead
     from asgiserve.types import Scope
 
-__all__ = ["HTTP_SPEC_VERSION", "Peer", "http_scope"]
+__all__ = ["HTTP_SPEC_VERSION", "Mount", "Peer", "http_scope"]
 
 HTTP_SPEC_VERSION: Final = "2.3"
 """2.4 would promise that `send()` raises after a disconnect, and Starlette then stops listening for
@@ -38,8 +38,22 @@ class Peer:
     """Of a connection over TLS."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where a proxy serves the application.
+
+    Whether it strips the path is never guessed from a target: behind a proxy that does, "/api/api/x" would pass for
+    "/api/x", and go past whatever the proxy forbids there.
+    """
+
+    root_path: str = ""
+    """ASGI's `root_path`."""
+    kept: bool = False
+    """Targets have the root path as the client has sent it; otherwise the proxy strips it, and `path` has it again."""
+
+
 def http_scope(
-    head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any], *, takes_files: bool = False
+    head: RequestHead, peer: Peer, mount: Mount, state: dict[str, Any], *, takes_files: bool = False
 ) -> Scope:
     """The scope of one exchange. `state` is the lifespan's: every request gets a shallow copy of its own.
 
@@ -50,7 +64,8 @@ def http_scope(
     raw_path = head.raw_path
     # RFC 3986 octets that are no UTF-8 have no faithful text; `raw_path` keeps them exactly.
     path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if _PERCENT in raw_path else raw_path.decode("ascii")
-    if root_path and path != root_path and not path.startswith((root_path + "/", "*")):
+    root_path = mount.root_path
+    if root_path and not mount.kept and path != "*":
         path = root_path + path
     extensions: dict[str, Any] = {}
     if head.http_version != "1.0":  # which has no words for them

@@ -25,7 +25,7 @@ from asgiserve.events import BodyChunk, ResponseHead
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asgiserve.asgi.scope import Peer
+    from asgiserve.asgi.scope import Mount, Peer
     from asgiserve.events import RequestHead
     from asgiserve.types import Header, Message, Scope
 
@@ -116,10 +116,10 @@ class WebSocketMessages:
 
 
 def websocket_scope(
-    head: RequestHead, peer: Peer, root_path: str, state: dict[str, Any], subprotocols: Sequence[str]
+    head: RequestHead, peer: Peer, mount: Mount, state: dict[str, Any], subprotocols: Sequence[str]
 ) -> Scope:
     """The scope of a WebSocket: that of its handshake's request, but for what an HTTP exchange alone has."""
-    scope = http_scope(head, peer, root_path, state)
+    scope = http_scope(head, peer, mount, state)
     del scope["method"]
     scope["type"] = "websocket"
     scope["asgi"] = {"version": "3.0", "spec_version": WEBSOCKET_SPEC_VERSION}

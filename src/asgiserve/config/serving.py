@@ -73,7 +73,10 @@ class Application(Group):
         "Lifespan events; auto goes on without them if the application refuses the scope.",
     )
     root_path: str = setting(
-        "", values.root_path, "The path under which a proxy mounts the application (ASGI's root_path)."
+        "", values.root_path, "The path that a proxy mounts the application at, and strips (ASGI's root_path)."
+    )
+    root_path_kept: bool = setting(
+        False, values.flag, "The proxy strips nothing: requests come with the root path, and none is put in front."
     )
 
 

@@ -91,7 +91,7 @@ class Http1Connection:
     def __init__(self, service: Service, stream: Stream, peer: Peer) -> None:
         self.service = service
         self.stream = stream
-        self.origin: Origin = origin_of_connection(peer, service.root_path)
+        self.origin: Origin = origin_of_connection(peer, service.mount)
         self.opened_at = service.clock()
         self.codec = Http1Codec(service.limits, engine=service.http.http)
         self.deadlines: Deadlines = Deadlines(service.watcher)

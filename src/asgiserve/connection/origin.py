@@ -1,4 +1,4 @@
-"""Where one request comes from, as trusted proxies tell it in its fields: the ends and the root path of its scope.
+"""Where one request comes from, as trusted proxies tell it in its fields: the ends and the mount of its scope.
 
 Whether a connection's peer is believed is asked once per connection, and only if a request has such fields at all.
 What the fields say is read by `protocols/proxy/`; here it is laid over what the connection itself knows. Called by the
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from asgiserve.asgi.scope import Peer
+from asgiserve.asgi.scope import Mount, Peer
 from asgiserve.protocols.proxy import read_forwarding, split_host
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ class Origin:
     """What scopes and log lines say. A connection has one, and so has each request of which proxies tell more."""
 
     peer: Peer
-    root_path: str
+    mount: Mount
     client_name: str
     """Empty for a client on a Unix socket."""
     believed: bool | None = None
     """Whether the connection's peer is a trusted proxy; None as long as nobody had to ask."""
 
 
-def origin_of_connection(peer: Peer, root_path: str) -> Origin:
+def origin_of_connection(peer: Peer, mount: Mount) -> Origin:
     """The origin of requests of which no proxy tells anything."""
-    return Origin(peer, root_path, "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}")
+    return Origin(peer, mount, "" if peer.client is None else f"{peer.client[0]}:{peer.client[1]}")
 
 
 def origin_of_request(origin: Origin, head: RequestHead, proxies: Proxies) -> Origin:
@@ -57,7 +57,8 @@ def origin_of_request(origin: Origin, head: RequestHead, proxies: Proxies) -> Or
     peer = Peer(told.client or own.client, own.server, told.scheme or own.scheme, own.tls)
     if told.host is not None or told.port is not None:
         peer = _place(head, peer, told)
-    return origin_of_connection(peer, origin.root_path if told.prefix is None else told.prefix)
+    mount = origin.mount
+    return origin_of_connection(peer, mount if told.prefix is None else Mount(told.prefix, mount.kept))
 
 
 def _place(head: RequestHead, peer: Peer, told: Forwarding) -> Peer:

@@ -111,7 +111,7 @@ def _run(connection: Http1Connection, exchange: Exchange, host: HostTask) -> Awa
     service, origin = connection.service, exchange.origin
     exchange.host = host
     files = service.http.sendfile
-    scope = http_scope(exchange.head, origin.peer, origin.root_path, service.state, takes_files=files)
+    scope = http_scope(exchange.head, origin.peer, origin.mount, service.state, takes_files=files)
     return call_app(service.app, scope, exchange, host)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from asgiserve.asgi.scope import Mount
     from asgiserve.config import Http, Limits, Log, Proxies, Timeouts, WebSockets
     from asgiserve.connection.deadlines import Deadlines, Reason
     from asgiserve.connection.origin import Origin
@@ -85,7 +86,7 @@ class Service:
         self,
         app: ASGIApplication,
         *,
-        root_path: str,
+        mount: Mount,
         http: Http,
         limits: Limits,
         timeouts: Timeouts,
@@ -96,7 +97,7 @@ class Service:
         ssl_context: ssl.SSLContext | None,
     ) -> None:
         self.app = app
-        self.root_path = root_path
+        self.mount = mount
         self.http = http
         self.limits = limits
         self.timeouts = timeouts

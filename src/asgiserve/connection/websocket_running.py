@@ -82,7 +82,7 @@ async def _serve(socket: WebSocket, connection: Http1Connection, handshake: Hand
     if service.limits.concurrency is not None:
         socket.enter()
     origin = socket.origin
-    scope = websocket_scope(socket.head, origin.peer, origin.root_path, service.state, handshake.subprotocols)
+    scope = websocket_scope(socket.head, origin.peer, origin.mount, service.state, handshake.subprotocols)
     cancelled, failed = True, False
     try:
         try:

@@ -23,6 +23,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.interface import as_asgi3, is_wsgi
+from asgiserve.asgi.scope import Mount
 from asgiserve.backend import clock, ki_protected
 from asgiserve.config import Settings, for_one_server
 from asgiserve.connection.opening import serve_connection
@@ -181,7 +182,7 @@ class _Tree:
         self._context = copy_context()
         self._service = Service(
             app,
-            root_path=settings.application.root_path,
+            mount=Mount(settings.application.root_path, settings.application.root_path_kept),
             http=settings.http,
             limits=settings.limits,
             timeouts=settings.timeouts,

@@ -21,7 +21,7 @@ _USUAL_PORTS: Final = {"http": "80", "https": "443"}
 
 def environ_of(scope: Scope, body: IO[bytes], errors: IO[str]) -> dict[str, Any]:
     """The environ of one request. Texts are bytes decoded as latin-1, as PEP 3333 wants all of them."""
-    script_name, path_info = _paths(scope["raw_path"], scope["root_path"])
+    script_name, path_info = _paths(scope)
     query = scope["query_string"].decode("latin-1")
     target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
     server_name, server_port = _server(scope)
@@ -54,12 +54,17 @@ def environ_of(scope: Scope, body: IO[bytes], errors: IO[str]) -> dict[str, Any]
     }
 
 
-def _paths(raw_path: bytes, root_path: str) -> tuple[str, str]:
-    """SCRIPT_NAME and PATH_INFO. From the raw path: octets that are no UTF-8 are lost in the scope's text."""
-    path, root = unquote_to_bytes(raw_path), root_path.encode()
-    if root and (path == root or path.startswith(root + b"/")):
-        path = path[len(root) :]
-    return root.decode("latin-1"), path.decode("latin-1")
+def _paths(scope: Scope) -> tuple[str, str]:
+    """SCRIPT_NAME and PATH_INFO. From the raw path: octets that are no UTF-8 are lost in the scope's text.
+
+    The text tells how much of the root path the raw path has in front: all of it, or nothing where a proxy strips it.
+    """
+    path, root, below = unquote_to_bytes(scope["raw_path"]), scope["root_path"], scope["path"]
+    if root and (below == root or below.startswith(root + "/")):
+        below = below[len(root) :]
+        text = path.decode("utf-8", "replace")
+        path = path[len(text[: len(text) - len(below)].encode()) :]
+    return root.encode().decode("latin-1"), path.decode("latin-1")
 
 
 def _server(scope: Scope) -> tuple[str, str]:

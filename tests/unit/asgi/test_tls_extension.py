@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgiserve.asgi.scope import Peer, http_scope
+from asgiserve.asgi.scope import Mount, Peer, http_scope
 from asgiserve.asgi.tls import TlsFacts, distinguished_name
 from asgiserve.asgi.websocket import websocket_scope
 from asgiserve.events import RequestHead
@@ -30,7 +30,7 @@ PEER = Peer(None, None, "https", FACTS)
 
 
 def scopes(peer: Peer) -> list[Any]:
-    return [http_scope(HEAD, peer, "", {}), websocket_scope(HEAD, peer, "", {}, [])]
+    return [http_scope(HEAD, peer, Mount(), {}), websocket_scope(HEAD, peer, Mount(), {}, [])]
 
 
 def test_scopes_of_a_connection_over_tls_have_the_extension() -> None:

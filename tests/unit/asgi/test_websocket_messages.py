@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgiserve.asgi.scope import Peer
+from asgiserve.asgi.scope import Mount, Peer
 from asgiserve.asgi.websocket import (
     CLOSED,
     CONNECTING,
@@ -64,7 +64,7 @@ def messages_in(state: WebSocketState) -> WebSocketMessages:
 
 
 def test_a_scope_has_every_key_of_the_specification() -> None:
-    assert websocket_scope(HEAD, PEER, "", {"pool": 1}, ["a", "b"]) == {
+    assert websocket_scope(HEAD, PEER, Mount(), {"pool": 1}, ["a", "b"]) == {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
         "http_version": "1.1",
@@ -84,19 +84,19 @@ def test_a_scope_has_every_key_of_the_specification() -> None:
 
 def test_over_tls_the_scheme_is_wss() -> None:
     peer = Peer(client=None, server=("/run/app.sock", None), scheme="https")
-    scope = websocket_scope(HEAD, peer, "/api", {}, [])
+    scope = websocket_scope(HEAD, peer, Mount("/api"), {}, [])
     assert (scope["scheme"], scope["path"], scope["subprotocols"]) == ("wss", "/api/chat room", [])
 
 
 def test_what_an_application_writes_into_its_scope_is_its_own() -> None:
     state: dict[str, Any] = {}
     offered = ["a"]
-    scope = websocket_scope(HEAD, PEER, "", state, offered)
+    scope = websocket_scope(HEAD, PEER, Mount(), state, offered)
     scope["subprotocols"].append("b")
     scope["state"]["mine"] = 1
     scope["extensions"]["mine"] = {}
     assert (state, offered) == ({}, ["a"])
-    assert websocket_scope(HEAD, PEER, "", state, offered)["extensions"] == {"websocket.http.response": {}}
+    assert websocket_scope(HEAD, PEER, Mount(), state, offered)["extensions"] == {"websocket.http.response": {}}
 
 
 def test_a_disconnect_has_code_and_reason() -> None:

@@ -188,11 +188,11 @@ async def test_a_port_without_any_host_is_that_of_the_server() -> None:
     ("root_path", "prefix", "target", "expected"),
     [
         ("", "/api", "/x", ("/api", "/api/x")),
-        ("", "/api", "/api/x", ("/api", "/api/x")),
+        ("", "/api", "/api/x", ("/api", "/api/api/x")),
         ("/app", "/api", "/x", ("/api", "/api/x")),
         ("/app", "/", "/x", ("", "/x")),
         ("/app", "//evil", "/x", ("/app", "/app/x")),
-        ("", "/caf%C3%A9", "/caf%C3%A9/x", ("/café", "/café/x")),
+        ("", "/caf%C3%A9", "/x", ("/café", "/café/x")),
     ],
 )
 async def test_a_prefix_takes_the_place_of_the_root_path(
@@ -201,6 +201,12 @@ async def test_a_prefix_takes_the_place_of_the_root_path(
     settings = {"forwarded_fields": "prefix", "root_path": root_path}
     scope = await scope_of(f"X-Forwarded-Prefix: {prefix}", settings=settings, target=target)
     assert (scope["root_path"], scope["path"], scope["raw_path"]) == (*expected, target.encode())
+
+
+async def test_a_prefix_may_be_one_that_the_proxy_keeps() -> None:
+    settings = {"forwarded_fields": "prefix", "root_path_kept": True}
+    scope = await scope_of("X-Forwarded-Prefix: /api", settings=settings, target="/api/x")
+    assert (scope["root_path"], scope["path"]) == ("/api", "/api/x")
 
 
 async def test_forwarded_tells_all_in_one_field() -> None:

@@ -8,13 +8,14 @@ from wsgiref.validate import check_environ
 
 import pytest
 
-from asgiserve.asgi.scope import Peer, http_scope
+from asgiserve.asgi.scope import Mount, Peer, http_scope
 from asgiserve.events import RequestHead
 from asgiserve.wsgi.environ import environ_of
 
 if TYPE_CHECKING:
     from asgiserve.types import Headers
 
+MOUNT = Mount()
 TCP = Peer(("192.0.2.7", 5000), ("198.51.100.1", 8000), "http")
 
 
@@ -32,10 +33,10 @@ def head_of(method: str, raw_path: bytes, query: bytes, headers: Headers) -> Req
     )
 
 
-def made(target: bytes = b"/", *headers: tuple[bytes, bytes], root_path: str = "", peer: Peer = TCP) -> dict[str, Any]:
+def made(target: bytes = b"/", *headers: tuple[bytes, bytes], mount: Mount = MOUNT, peer: Peer = TCP) -> dict[str, Any]:
     raw_path, _, query = target.partition(b"?")
     fields: Headers = [(b"host", b"example.org:81"), *headers]
-    scope = http_scope(head_of("POST", raw_path, query, fields), peer, root_path, {})
+    scope = http_scope(head_of("POST", raw_path, query, fields), peer, mount, {})
     return environ_of(scope, io.BytesIO(b"body"), io.StringIO())
 
 
@@ -88,16 +89,41 @@ def test_a_path_is_its_octets_as_latin_1(target: bytes, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("target", "path_info"),
-    [(b"/app/page", "/page"), (b"/app", ""), (b"/page", "/page"), (b"/apple", "/apple"), (b"/app/", "/")],
+    [
+        (b"/page", "/page"),
+        (b"/", "/"),
+        (b"/app/page", "/app/page"),
+        (b"/app", "/app"),
+        (b"/%FF%C3%BC", "/\xff\xc3\xbc"),
+    ],
 )
 def test_the_root_path_is_the_script_name_and_no_part_of_the_path_info(target: bytes, path_info: str) -> None:
-    environ = made(target, root_path="/app")
+    environ = made(target, mount=Mount("/app"))
 
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/app", path_info)
 
 
-def test_a_root_path_is_its_octets_as_latin_1() -> None:
-    environ = made(b"/%C3%BC/page", root_path="/ü")
+@pytest.mark.parametrize(
+    ("target", "path_info"),
+    [
+        (b"/app/page", "/page"),
+        (b"/app", ""),
+        (b"/page", "/page"),
+        (b"/apple", "/apple"),
+        (b"/app/", "/"),
+        (b"/a%70p/%FF%C3%BC", "/\xff\xc3\xbc"),
+        (b"/app/app", "/app"),
+    ],
+)
+def test_so_is_a_root_path_that_is_kept(target: bytes, path_info: str) -> None:
+    environ = made(target, mount=Mount("/app", kept=True))
+
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/app", path_info)
+
+
+@pytest.mark.parametrize(("target", "kept"), [(b"/page", False), (b"/%C3%BC/page", True)])
+def test_a_root_path_is_its_octets_as_latin_1(target: bytes, kept: bool) -> None:
+    environ = made(target, mount=Mount("/ü", kept))
 
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/\xc3\xbc", "/page")
 
@@ -132,7 +158,7 @@ def test_a_client_cannot_set_http_proxy() -> None:
 )
 def test_on_a_unix_socket_the_server_is_what_the_host_field_says(host: bytes, expected: tuple[str, str]) -> None:
     scope = http_scope(
-        head_of("GET", b"/", b"", [(b"host", host)]), Peer(None, ("/run/app.sock", None), "https"), "", {}
+        head_of("GET", b"/", b"", [(b"host", host)]), Peer(None, ("/run/app.sock", None), "https"), MOUNT, {}
     )
 
     environ = environ_of(scope, io.BytesIO(), io.StringIO())
@@ -145,7 +171,7 @@ def test_an_environ_says_when_a_stop_has_been_asked_for() -> None:
     head = head_of("GET", b"/", b"", [(b"host", b"x")])
 
     def environ(state: dict[str, Any]) -> dict[str, Any]:
-        return environ_of(http_scope(head, TCP, "", state), io.BytesIO(), io.StringIO())
+        return environ_of(http_scope(head, TCP, MOUNT, state), io.BytesIO(), io.StringIO())
 
     assert "asgiserve.draining" not in environ({})
     assert environ({"asgiserve.draining": True})["asgiserve.draining"] is True
