@@ -105,7 +105,8 @@ def test_requests_share_a_connection(live_server: LiveServers) -> None:
 
 @pytest.mark.parametrize("by", ["application", "server"])
 def test_an_early_refusal_of_a_large_upload_is_read(live_server: LiveServers, tmp_path: Path, by: str) -> None:
-    """100 MB are on their way when the answer comes; without an Expect field curl sends at once."""
+    """100 MB are on their way when the answer comes, and curl, which reads meanwhile, stops there. Without an Expect
+    field it sends at once."""
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(100_000_000)

@@ -55,6 +55,8 @@ class Reason(enum.IntEnum):
     """A sign of life after a ping."""
     CLOSE = 11
     """The peer's Close frame, and the end of its side."""
+    DRAIN = 12
+    """The end of an upload that has been answered already."""
 
 
 OF_AN_EXCHANGE: Final = (Reason.BODY, Reason.REQUEST, Reason.FLUSH, Reason.POLL)

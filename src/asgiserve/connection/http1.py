@@ -26,7 +26,7 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.backend import host_task, ki_protected
-from asgiserve.connection.closing import close_after_drain, close_at_last, close_now, drop_arrived
+from asgiserve.connection.closing import Drain, close_at_last, close_now, drop_arrived
 from asgiserve.connection.deadlines import OF_AN_EXCHANGE, Deadlines, Reason
 from asgiserve.connection.fairness import BURST
 from asgiserve.connection.head_wait import HEAD, IDLE, HeadWait
@@ -73,6 +73,7 @@ class Http1Connection:
 
     __slots__ = (
         "_close",
+        "_drain",
         "_last",
         "_leader",
         "_wait",
@@ -99,6 +100,8 @@ class Http1Connection:
         self.outlet: Outlet = Outlet(stream, self.deadlines, service)
         self._wait: HeadWait = HeadWait(service, self.deadlines, stream)
         self._close: Close = _AT_ONCE
+        self._drain: Drain | None = None
+        """The close itself, while the peer still sends."""
         self.exchange: Exchange | None = None
         """The exchange that is going on."""
         self._last = False
@@ -280,7 +283,8 @@ class Http1Connection:
             # another request, the CRLF that some send behind a body, or TLS's close_notify, which is nothing to drain.
             self._close = _DRAIN
         if self._close is _DRAIN:
-            await close_after_drain(self.stream)
+            self._drain = Drain(self.stream, self.deadlines, self.service)
+            await self._drain.close()
         elif self._close is _AT_ONCE:
             await close_now(self.stream, secure=self.origin.peer.scheme == "https")
         else:
@@ -309,6 +313,8 @@ class Http1Connection:
             if exchange is not None:  # responses that were kept are written between two
                 exchange.end(Over.TIMED_OUT)
             self.stream.abort()
+        elif reason is Reason.DRAIN:
+            self.stream.abort()
         elif exchange is None:
             return
         elif reason is Reason.REQUEST and not exchange.completed:
@@ -323,7 +329,10 @@ class Http1Connection:
 
     def drain(self, now: float) -> None:
         """The server stops: an idle connection is closed after a linger."""
-        self._wait.drain(now)
+        if self._drain is None:
+            self._wait.drain(now)
+        else:
+            self._drain.hurry(now)
 
     def doing(self, now: float) -> str:
         """For people: what is waited for, or the request that is being answered."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from tests.unit.connection.applications import send_for_ever
 from tests.unit.server.apps import Journal, Large, Lingering, Listening, Slow, hello
 from tests.unit.server.running import running
 
@@ -129,6 +130,22 @@ async def test_a_head_that_begins_in_the_linger_has_no_more_than_another_linger(
         assert (await client.response()).status == 408
         await client.stream.aclose()
         assert await run.end() <= 2
+
+
+@pytest.mark.parametrize("answered", ["before the stop", "in the stop"])
+async def test_the_rest_of_an_upload_that_was_answered_is_awaited_for_the_linger(answered: str) -> None:
+    async with running(hello) as run:
+        client = run.connect()
+        if answered == "in the stop":
+            run.server.stop()
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert (await client.response()).status == 200
+        began = anyio.current_time()
+        run.server.stop()
+        with pytest.raises(anyio.BrokenResourceError):
+            await send_for_ever(client, b"x", pause=0.01)
+        assert anyio.current_time() - began == pytest.approx(1, abs=TICK + 0.01)
+        assert await run.end() <= 1 + TICK
 
 
 # --- who comes late ---------------------------------------------------------------------------
