@@ -62,17 +62,27 @@ class ResponseMessages(ABC):
 
         Raises LocalProtocolError for a message that is unknown, out of order or of a wrong shape; the state
         is then what it was before. A start that is refused by `begin` has not been: another may follow.
+
+        What is out of order once nobody listens is ignored, and so is all that comes behind it: an endpoint of
+        Starlette's whose stream has ended with its client returns another response, for want of a better one.
         """
         try:
             read = self.state.reads[message["type"]]
         except (KeyError, TypeError):
-            raise refusal(message, self.state.text, self._expected()) from None
+            if not (self.unheard and _is_known(message)):
+                raise refusal(message, self.state.text, self._expected()) from None
+            self.state, read = COMPLETE, _ignore
         waiting = read(self, message)
         if waiting is not None:
             await waiting
 
     def _expected(self) -> list[str]:
         return [kind for kind, read in self.state.reads.items() if read is not _ignore]
+
+    @property
+    @abstractmethod
+    def unheard(self) -> bool:
+        """The application has been told, or will be, that nobody listens to it any more."""
 
     @abstractmethod
     def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
@@ -105,6 +115,13 @@ class ResponseMessages(ABC):
     @abstractmethod
     def ignore(self) -> Waiting:
         """A message that comes after the response, or has no place in it."""
+
+
+def _is_known(message: Message) -> bool:
+    try:
+        return message["type"] in COMPLETE.reads
+    except (KeyError, TypeError):
+        return False
 
 
 # --- one reader per message type ---

@@ -37,6 +37,9 @@ __all__ = ["Exchange", "Over"]
 
 _CONTINUE: Final = informational(100, ())
 
+_HEARD: Final = (None, Over.NOTICE, Over.GIVEN_UP)
+"""While it is over like this, or not at all, the peer may be there."""
+
 _ENDED: Final = Over.ENDED  # until py3.12, reading a member of an Enum class costs ten times as much
 
 
@@ -152,6 +155,10 @@ class Exchange(Response):
     def told(self) -> bool:
         """The application has been given an `http.disconnect`."""
         return self._disconnects > 0
+
+    @property
+    def unheard(self) -> bool:
+        return self.told or self.over not in _HEARD
 
     def age(self) -> float | None:
         """Known where it is needed for the access log."""

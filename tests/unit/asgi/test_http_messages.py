@@ -28,6 +28,8 @@ class Response(ResponseMessages):
     known: tuple[Any, ...] | None = None
     """Headers that have been checked before."""
 
+    unheard = False
+
     def advance(self, message: Message) -> tuple[Any, ...] | None:
         """What the message was taken for; None: ignored."""
         self.done: tuple[Any, ...] | None = ("nothing",)
@@ -337,3 +339,20 @@ def test_a_start_that_http_does_not_allow_may_be_followed_by_another() -> None:
     assert messages.advance(MESSAGES["start"]) == HEAD
     messages.advance(MESSAGES["last"])
     assert messages.state is COMPLETE
+
+
+@pytest.mark.parametrize("type_", ["http.response.start", "http.response.trailers"])
+def test_what_is_out_of_order_once_nobody_listens_is_ignored_with_all_behind_it(type_: str) -> None:
+    response = Response()
+    response.advance({"type": "http.response.start", "status": 200})
+    response.unheard = True
+    assert response.advance({"type": type_, "status": 200}) is None
+    assert response.advance({"type": "http.response.body", "body": b"another response's"}) is None
+
+
+@pytest.mark.parametrize("message", [{"type": "http.reponse.start"}, {}, None, {"type": []}])
+def test_what_is_no_message_is_refused_although_nobody_listens(message: Any) -> None:
+    response = Response()
+    response.unheard = True
+    with pytest.raises(LocalProtocolError):
+        response.advance(message)

@@ -168,6 +168,53 @@ async def test_sending_after_a_reset_is_silent_and_receive_tells(caplog: pytest.
     assert statuses(caplog) == [499]
 
 
+@pytest.mark.parametrize(("leaves", "listens"), [("fin", True), ("reset", True), ("reset", False)])
+async def test_a_second_response_behind_a_stream_whose_client_has_left_is_ignored(
+    leaves: str, listens: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Starlette sends the `Response()` of an endpoint whose stream has ended with its client."""
+    returned = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await body(send, b"first", more=True)
+        if listens:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        else:
+            await anyio.sleep(2)
+            await body(send, b"x", more=True)
+        await reply(send, b"second")
+        returned.set()
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get())
+        await client.read()
+        if leaves == "fin":
+            await client.stream.send_eof()
+            assert b"second" not in await client.read_all()
+        else:
+            client.stream.abort()
+        await returned.wait()
+    assert errors_in(caplog) == []
+    assert statuses(caplog) == [499]
+
+
+async def test_a_second_response_is_an_error_while_its_client_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await body(send, b"first", more=True)
+        await reply(send, b"second")
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        await client.send(get())
+        answer = await client.read_all()
+        assert answer.endswith(b"\r\n5\r\nfirst\r\n")  # without the last chunk, which would say that this was all
+    assert errors_in(caplog) == ["Exception in ASGI application (GET /)"]
+
+
 async def test_a_send_that_waits_is_released_by_a_reset() -> None:
     released: list[float] = []
 
