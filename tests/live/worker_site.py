@@ -67,6 +67,13 @@ def fork() -> int:
     return child
 
 
+async def holds_up_its_supervisor(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serves while its supervisor knows nothing of it."""
+    if scope["type"] == "lifespan":
+        os.kill(os.getppid(), signal.SIGSTOP)
+    await app(scope, receive, send)
+
+
 async def dies_young(scope: Scope, receive: Receive, send: Send) -> None:
     """Starts, and ends its process as soon as it is ready."""
     await receive()

@@ -42,14 +42,21 @@ class Channel:
 
     async def receive(self) -> dict[str, Any] | None:
         """The next object; None if either end is closed, or the other one says what it should not."""
+        while True:
+            try:
+                return self.receive_nowait()
+            except anyio.WouldBlock:
+                await self._wait_readable()
+
+    def receive_nowait(self) -> dict[str, Any] | None:
+        """As `receive`. Raises WouldBlock if the next object is not here yet."""
         while (newline := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_LINE:
                 return None
             try:
                 data = self._socket.recv(_CHUNK)
             except BlockingIOError:
-                await self._wait_readable()
-                continue
+                raise anyio.WouldBlock from None
             except OSError:
                 return None
             if not data:

@@ -137,6 +137,7 @@ class Worker:
                 await self._process.wait()
                 self._group = None  # trio takes nobody into a group whose last task has ended, and it is not left yet
                 group.cancel_scope.cancel()
+            self._hear_rest(events)
         finally:
             self._become(State.GONE)
             self._group = None
@@ -183,19 +184,28 @@ class Worker:
         except OSError:
             return  # it has ended before it could read it
         while (said := await self._control.receive()) is not None:
-            word = said["word"]
-            if word == "ready":
-                self._become(State.READY)
-                events.ready()
-                if self._group is not None:
-                    self._group.start_soon(self._look_after, events)
-            elif word == "leaving":
-                self._become(State.DRAINING)
-                events.leaving()
-            elif word == "spent":
-                events.wears(f"has taken up {_number(said)} requests, its limit")
-            elif word == "alive" and self._pulse is not None:
-                self._pulse.answered()
+            self._hear(said, events)
+
+    def _hear_rest(self, events: Events) -> None:
+        """What it has said at last. Nothing is waited for: what it has forked may hold the line open."""
+        with suppress(anyio.WouldBlock):
+            while (said := self._control.receive_nowait()) is not None:
+                self._hear(said, events)
+
+    def _hear(self, said: dict[str, Any], events: Events) -> None:
+        word = said["word"]
+        if word == "ready":
+            self._become(State.READY)
+            events.ready()
+            if self._group is not None:
+                self._group.start_soon(self._look_after, events)
+        elif word == "leaving":
+            self._become(State.DRAINING)
+            events.leaving()
+        elif word == "spent":
+            events.wears(f"has taken up {_number(said)} requests, its limit")
+        elif word == "alive" and self._pulse is not None:
+            self._pulse.answered()
 
     async def _look_after(self, events: Events) -> None:
         """Look at it from time to time, if it has limits that are seen from here."""

@@ -209,6 +209,7 @@ class _Supervisor:
     def ready(self, member: Member) -> None:
         first = not self._fleet.ever_ready
         self._fleet.ready(member, anyio.current_time())
+        self._given_up_by = None  # a signal may have overtaken this word, and clients have been answered already
         if first and not self._fleet.stopping:
             secure = self._plan.settings.tls.ssl_certfile is not None
             urls = [url_of(one.socket, secure=secure and not one.plain) for one in self._bound]

@@ -47,13 +47,18 @@ class Told:
     """What a worker says to its supervisor."""
 
     def __init__(self) -> None:
+        self.words: list[str] = []
         self.ended: list[Ended] = []
 
     def gone(self, ended: Ended) -> None:
         self.ended.append(ended)
 
-    def ready(self) -> None: ...
-    def leaving(self) -> None: ...
+    def ready(self) -> None:
+        self.words.append("ready")
+
+    def leaving(self) -> None:
+        self.words.append("leaving")
+
     def wears(self, why: str) -> None: ...
     def blocked(self, why: str) -> None: ...
 
@@ -79,3 +84,22 @@ async def test_a_worker_may_be_told_to_end_in_each_moment_of_its_end(turns: int,
 
             worker.end(how, last=True)
     assert [ended.code for ended in told.ended] == [0]
+
+
+async def test_what_a_worker_has_said_before_its_end_is_heard() -> None:
+    """Although its end is noticed first, and what it has forked still holds the line."""
+    process, told = Ending(), Told()
+    with ExitStack() as stack:
+        (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
+        stack.enter_context(one)
+        stack.enter_context(other)
+        worker = Worker(
+            cast("Process", process), Channel(control), Channel(inspection), b"plan", Processes(), Timeouts()
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, told)
+            await anyio.wait_all_tasks_blocked()
+            process.ended.set()
+            one.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
+    assert told.words == ["ready", "leaving"]
+    assert len(told.ended) == 1
