@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from asgiserve.config import Settings, Timeouts
-    from asgiserve.process.taken_signals import WaitingSignals
+    from asgiserve.process.waiting import Waiting
     from asgiserve.server import Server
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.listeners import Sharing
@@ -210,7 +210,7 @@ class _Watch:
     def _status(self) -> str:
         return "" if self._server is None else f"Serving on {', '.join(self._server.urls)}"
 
-    async def run(self, received: WaitingSignals, group: TaskGroup) -> None:
+    async def run(self, received: Waiting[signal.Signals], group: TaskGroup) -> None:
         group.start_soon(self._notifier.keep_alive)
         async for number in received:
             was_stopping = self._stopping
