@@ -38,6 +38,7 @@ __all__ = [
     "loop_name",
     "own_error",
     "reached_by_signals",
+    "reached_by_threads",
     "run_ended",
     "run_options",
     "stopwatch",
@@ -133,22 +134,16 @@ def _nothing() -> None:
     """What trio is asked to run, to see whether it runs anything."""
 
 
-@contextmanager
-def reached_by_signals() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """The loop that is running here wakes for the handlers of signals, which Python calls in the main thread.
-
-    What it gives calls a function in the loop, soon; it may be used by such handlers and by other threads. When the
-    loop has ended it does nothing.
-    """
+def reached_by_threads() -> Callable[[Callable[[], object]], None]:
+    """What calls a function in the loop that is running here, soon; for other threads. When the loop has ended it does
+    nothing."""
     call: Callable[[Callable[[], object]], object]
-    loop = None
     if _on_trio():
         import trio
 
         call = trio.lowlevel.current_trio_token().run_sync_soon
     else:
-        loop = asyncio.get_running_loop()
-        call = loop.call_soon_threadsafe
+        call = asyncio.get_running_loop().call_soon_threadsafe
 
     def soon(function: Callable[[], object]) -> None:
         try:
@@ -156,6 +151,17 @@ def reached_by_signals() -> Iterator[Callable[[Callable[[], object]], None]]:
         except RuntimeError:
             pass  # it has ended; trio's error is one of these
 
+    return soon
+
+
+@contextmanager
+def reached_by_signals() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """The loop that is running here wakes for the handlers of signals, which Python calls in the main thread.
+
+    What it gives is `reached_by_threads()`, which may be used by such handlers then.
+    """
+    soon = reached_by_threads()
+    loop = None if _on_trio() else asyncio.get_running_loop()
     if isinstance(loop, asyncio.SelectorEventLoop):
         with _woken(loop):
             yield soon

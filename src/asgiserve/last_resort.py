@@ -95,8 +95,8 @@ class LastResort:
         main, frames = threading.main_thread(), sys._current_frames()
         if not self.served:
             logs.log_error(
-                "The stop has come to no end, and the event loop is here. What blocks it belongs into a thread"
-                f" (anyio.to_thread.run_sync).\n{_stack(frames.get(main.ident or 0))}"
+                "The stop has come to no end, and the event loop is here. A call of the application's that blocks it"
+                f" belongs into a thread (anyio.to_thread.run_sync).\n{_stack(frames.get(main.ident or 0))}"
             )
         else:
             for thread in threading.enumerate():

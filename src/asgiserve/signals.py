@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from asgiserve.config import Settings, Timeouts
-    from asgiserve.process.taken_signals import WaitingSignals
+    from asgiserve.process.waiting import Waiting
     from asgiserve.server import Server
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.listeners import Sharing
@@ -107,23 +107,24 @@ class StopBound:
         self.told(min(self._timeouts.graceful_shutdown, INTERACTIVE_GRACE))
 
     def told(self, grace: float) -> None:
-        """It was; what runs has so many seconds from now on, or what it had before."""
-        ends = time.monotonic() + grace
+        """It was; what runs has so many seconds from now on, or what it had before. Behind the server's end that is
+        what threads have."""
+        now = time.monotonic()
+        if self.resort.served:
+            # Not at once: the process may be ending by itself, on a machine that has other things to do.
+            self.resort.end_within(max(self._threads_end - now, grace, _LATE_SECONDS))
+            return
+        ends = now + grace
         self._grace_ends = ends if self._grace_ends is None else min(self._grace_ends, ends)
         self.resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
 
     def served(self) -> None:
         """The server has ended, and the process is to end."""
-        self.resort.served = True
         now = time.monotonic()
         self._threads_end = now + _THREADS_SECONDS
+        self.resort.served = True
         grace = self._timeouts.graceful_shutdown if self._grace_ends is None else self._grace_ends - now
         self.resort.end_within(max(grace, _THREADS_SECONDS))
-
-    def told_late(self, grace: float = 0.0) -> None:
-        """It was told once more, behind its end."""
-        # Not at once: the process may be ending by itself, on a machine that has other things to do.
-        self.resort.end_within(max(self._threads_end - time.monotonic(), grace, _LATE_SECONDS))
 
 
 async def serve_until_signalled(
@@ -210,7 +211,7 @@ class _Watch:
     def _status(self) -> str:
         return "" if self._server is None else f"Serving on {', '.join(self._server.urls)}"
 
-    async def run(self, received: WaitingSignals, group: TaskGroup) -> None:
+    async def run(self, received: Waiting[signal.Signals], group: TaskGroup) -> None:
         group.start_soon(self._notifier.keep_alive)
         async for number in received:
             was_stopping = self._stopping
@@ -261,4 +262,4 @@ class _Watch:
 
     def signalled_late(self, number: signal.Signals) -> None:
         if number in STOPS:
-            self.stop_bound.told_late()
+            self.stop_bound.told(0.0)

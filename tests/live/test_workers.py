@@ -406,7 +406,7 @@ def test_sigttin_adds_a_worker_and_sigttou_takes_one_away(live_server: LiveServe
 
 def test_sigusr1_tells_what_each_worker_does_also_one_that_is_blocked(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_graceful_shutdown=0.1, timeout_lifespan_shutdown=0.1)
-    server.expected_code = 1  # the blocked one is killed
+    server.expected_code = 1  # the blocked one ends badly
     first, second = wait_ready(server, 2)
     with RawClient(server.port) as client:
         client.send(request("/block"))
@@ -419,7 +419,6 @@ def test_sigusr1_tells_what_each_worker_does_also_one_that_is_blocked(live_serve
         server.stderr.wait_for("GET /block, no answer yet")
         assert "2 of 2 wanted worker processes" in server.stderr.text
         server.send_signal(signal.SIGTERM)
-        server.stderr.wait_for("has not ended by then: killing it after ")
         assert server.wait_exit() == 1
 
 

@@ -18,26 +18,21 @@ import threading
 import time
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
-
-import anyio
-from anyio.lowlevel import checkpoint
+from typing import TYPE_CHECKING, Final
 
 from asgiserve.backend import reached_by_signals
 from asgiserve.errors import Terminated
+from asgiserve.process.waiting import Waiting, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import CodeType, FrameType
     from typing import NoReturn
 
-__all__ = ["STOPS", "TakenSignals", "WaitingSignals", "put_back"]
+__all__ = ["STOPS", "TakenSignals", "put_back"]
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 """What ends a process."""
-
-_MOST_WAITING: Final = 16
-"""As many of each number wait for the event loop. The third of those that stop is the last with a meaning."""
 
 _END_SECONDS: Final = 2.0
 """How long an end is left alone, so that its files go; behind that, one more signal kills."""
@@ -91,14 +86,14 @@ class TakenSignals:
         self,
         noticed: Callable[[signal.Signals], None] | None = None,
         behind: Callable[[signal.Signals], None] | None = None,
-    ) -> Iterator[WaitingSignals]:
+    ) -> Iterator[Waiting[signal.Signals]]:
         """Those that a task of the event loop is to have, also what has been kept until now.
 
         `noticed` is told of each in the handler itself, however blocked the loop is; `behind` of those that come when
         the block is over. Without it they mean nothing for two seconds, and then what they mean to the system.
         """
         with reached_by_signals() as soon:
-            waiting = WaitingSignals(soon)
+            waiting: Waiting[signal.Signals] = Waiting(soon)
 
             def receive(number: signal.Signals) -> None:
                 if noticed is not None:
@@ -129,7 +124,7 @@ class TakenSignals:
         self._tell(signal.Signals(number))
 
     def _keep(self, number: signal.Signals) -> None:
-        _append(self._kept, number)
+        keep(self._kept, number)
 
     def _interrupt(self, number: signal.Signals) -> None:
         if number not in STOPS:
@@ -217,39 +212,6 @@ def _raise_for(number: signal.Signals) -> NoReturn:
     if number == signal.SIGINT:
         raise KeyboardInterrupt from None
     raise Terminated(128 + number) from None
-
-
-class WaitingSignals:
-    """Signals on their way from the handler to one task of the event loop, which iterates over them."""
-
-    def __init__(self, soon: Callable[[Callable[[], object]], None]) -> None:
-        """`soon` calls a function in the event loop."""
-        self._soon = soon
-        self._waiting: deque[signal.Signals] = deque()
-        self._news = anyio.Event()
-
-    def put(self, number: signal.Signals) -> None:
-        _append(self._waiting, number)
-        self._soon(self._tell)
-
-    def _tell(self) -> None:
-        self._news.set()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> signal.Signals:
-        await checkpoint()
-        while not self._waiting:
-            # One that comes in between tells this event of it: the loop has to turn before it can.
-            self._news = anyio.Event()
-            await self._news.wait()
-        return self._waiting.popleft()
-
-
-def _append(kept: deque[signal.Signals], number: signal.Signals) -> None:
-    if kept.count(number) < _MOST_WAITING:
-        kept.append(number)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
     supervisor.py   binds, starts, listens to signals; does what fleet.py decides
     fleet.py        which workers there should be: rules without I/O; with actions.py, restarts.py, states.py, pulse.py
     process.py      one worker as the supervisor sees it
-    worker.py       the worker's own program; inspection.py a thread in it
+    worker.py       the worker's own program; hearing.py and inspection.py are threads in it
     channel.py      the line between the two
     changes.py      which files have changed, for reload
 

@@ -1,9 +1,9 @@
 """The line between the supervisor and a worker: a socket pair, and on it JSON, one object a line.
 
 The first thing on it is the plan, which only the supervisor writes. From then on each side reads what the other says
-with distrust: a line that is too long, or no JSON object with a `word`, is the end of the line, and so is its end. No
-line is waited for without somebody who ends the wait: the supervisor when the process has ended, the worker with its
-server.
+with distrust: a line that is too long, or no JSON object with a `word`, is the end of the line, and so is its end. The
+supervisor waits for a line until the process has ended; in a worker a thread does, as long as there is a process
+(hearing.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import anyio
 
-__all__ = ["MAX_LINE", "Channel", "read_plan", "write_plan"]
+__all__ = ["MAX_LINE", "Channel", "read_plan", "said_in", "say_nowait", "write_plan"]
 
 MAX_LINE: Final = 1 << 20
 """Bytes of a line. The longest are overviews, with a stack for each request."""
@@ -29,7 +29,7 @@ _LENGTH: Final = struct.Struct("!I")
 
 
 class Channel:
-    """One end, in an event loop. Owns its socket."""
+    """The supervisor's end, in its event loop. Owns its socket."""
 
     def __init__(self, end: socket.socket) -> None:
         end.setblocking(False)
@@ -64,15 +64,11 @@ class Channel:
             self._buffer += data
         line = bytes(self._buffer[:newline])
         del self._buffer[: newline + 1]
-        return _object(line)
+        return said_in(line)
 
     def send_nowait(self, word: str, **more: Any) -> bool:
-        """Say it, if the other end takes it at once: what it has not read by far is all there is to say."""
-        line = json.dumps({"word": word, **more}).encode() + b"\n"
-        try:
-            return self._socket.send(line) == len(line)
-        except OSError:
-            return False
+        """`say_nowait()` on this line."""
+        return say_nowait(self._socket, word, **more)
 
     async def send_plan(self, plan: bytes) -> None:
         """The first bytes on a line. Raises OSError."""
@@ -103,7 +99,17 @@ class Channel:
                 self._socket.close()
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def say_nowait(end: socket.socket, word: str, **more: Any) -> bool:
+    """Say it, if the other end takes it at once: what it has not read by far is all there is to say."""
+    line = json.dumps({"word": word, **more}).encode() + b"\n"
+    try:
+        return end.send(line, socket.MSG_DONTWAIT) == len(line)  # also where a thread waits for what comes
+    except OSError:
+        return False
+
+
+def said_in(line: bytes) -> dict[str, Any] | None:
+    """The object on a line; None if there is none."""
     try:
         said = json.loads(line)
     except ValueError:

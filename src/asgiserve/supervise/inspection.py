@@ -28,26 +28,13 @@ _TRIES: Final = 5
 
 
 @contextmanager
-def answering_thread(
-    end: socket.socket, about: Callable[[], dict[str, Any]], lost: Callable[[], None]
-) -> Iterator[None]:
-    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads.
-
-    `lost` is called in the thread when the other end is closed within the block.
-    """
-    leaving = threading.Event()
-
-    def answer() -> None:
-        _answer(end, about)
-        if not leaving.is_set():
-            lost()
-
-    thread = threading.Thread(target=answer, name="asgiserve inspection", daemon=True)
+def answering_thread(end: socket.socket, about: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads."""
+    thread = threading.Thread(target=_answer, args=(end, about), name="asgiserve inspection", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        leaving.set()
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)  # wakes the thread
         thread.join(_JOIN_SECONDS)

@@ -118,6 +118,8 @@ class Worker:
         self._group: TaskGroup | None = None
         self._kills: anyio.CancelScope | None = None
         """The wait after which it is killed."""
+        self._killed_at = math.inf
+        """When that is over."""
         self._pulse: Pulse | None = None
         self._memory_limit: int | None = None
         self._inspecting = anyio.Lock()
@@ -269,8 +271,11 @@ class Worker:
         return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS
 
     def _kill_after(self, seconds: float, why: str) -> None:
-        if self._group is None or seconds == math.inf:
+        """Never lengthens what is left: its loop may be known to be blocked when it is told to end."""
+        killed_at = anyio.current_time() + seconds
+        if self._group is None or killed_at >= self._killed_at:
             return
+        self._killed_at = killed_at
         if self._kills is not None:
             self._kills.cancel()
         self._kills = anyio.CancelScope()

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from asgiserve.process.taken_signals import WaitingSignals
+    from asgiserve.process.waiting import Waiting
     from asgiserve.program import Plan
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.claims import Claims
@@ -238,7 +238,7 @@ class _Supervisor:
 
     # --- what is asked for ---
 
-    async def _obey(self, received: WaitingSignals) -> None:
+    async def _obey(self, received: Waiting[signal.Signals]) -> None:
         async for number in received:
             if number == signal.SIGUSR1:
                 self._group.start_soon(self._tell)

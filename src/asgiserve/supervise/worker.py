@@ -2,35 +2,36 @@
 
 It is sent what to serve on the first of them, serves that as the command line does in a single process, and is told
 there to stop. The end of that line means that the supervisor is gone: then it stops by itself, so that nothing is left
-behind. The other end is process.py; on the second descriptor a thread answers (inspection.py). When the event loop has
-ended and threads of the application keep the process, a thread listens on the first one too.
+behind. The other end is process.py. A thread hears what comes (hearing.py), and another one answers on the second
+descriptor (inspection.py): neither depends on the event loop.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import random
 import signal
 import socket
 import sys
-import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from asgiserve import logs
+from asgiserve.backend import reached_by_threads
 from asgiserve.errors import bare_errors
 from asgiserve.process.standard_streams import give_up_broken_streams_at_exit, tell
 from asgiserve.process.taken_signals import TakenSignals
+from asgiserve.process.waiting import Waiting
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
 from asgiserve.server.listeners import Sharing
 from asgiserve.signals import INTERACTIVE_GRACE, StopBound, serve_until_signalled
-from asgiserve.supervise.channel import Channel, read_plan
+from asgiserve.supervise.channel import read_plan, say_nowait
+from asgiserve.supervise.hearing import GONE, start_hearing
 from asgiserve.supervise.inspection import answering_thread
 from asgiserve.supervise.states import GAVE_UP, NOT_STARTED
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from asgiserve.program import Plan
     from asgiserve.server import Server
+    from asgiserve.supervise.hearing import Said
     from asgiserve.supervise.job import Job
 
 __all__ = ["main"]
@@ -51,6 +53,9 @@ _NOT_OURS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU) if sys.platfo
 
 _LATER: Final = (*_NOT_OURS, signal.SIGUSR1) if sys.platform != "win32" else ()
 """What must not end a worker that is still importing. SIGTERM does: nothing has begun that would have to be undone."""
+
+_ENDS: Final = frozenset({"stop", "hurry", "abort", GONE})
+"""What is heard that ends a worker; where the supervisor is gone, as if it had said `stop`."""
 
 
 def main() -> None:
@@ -97,17 +102,17 @@ def _named(record: logging.LogRecord) -> bool:
 async def _serve(job: Job, control: socket.socket, inspection: socket.socket, plan: Plan) -> int:
     _configure_logs(plan)  # as late as here: `exit_code()` tells in one way whatever is wrong with the settings
     bound = [BoundSocket(_inherited(number), plain=plain) for number, plain in job.sockets]
-    channel = Channel(control)
     stop_bound = StopBound(plan.settings.timeouts)
-    link = _Link(channel, plan, stop_bound)
+    link = _Link(control, plan, stop_bound)
+    heard: Waiting[Said] = Waiting(reached_by_threads())
+    start_hearing(control, link.bound_the_stop, heard.put)
     code: int = GAVE_UP
     with ExitStack() as stack, bare_errors():
-        stack.callback(_listen_on, control, stop_bound)
         for one in bound:
             stack.callback(one.close)
-        stack.enter_context(answering_thread(inspection, link.about, link.lost))
+        stack.enter_context(answering_thread(inspection, link.about))
         async with anyio.create_task_group() as group:
-            group.start_soon(link.obey, group.cancel_scope)
+            group.start_soon(link.obey, heard, group.cancel_scope)
             group.start_soon(link.count_requests)
             app = loaded(plan)
             logs.log_info(f"Started server process [{os.getpid()}]")
@@ -125,33 +130,16 @@ async def _serve(job: Job, control: socket.socket, inspection: socket.socket, pl
     return code
 
 
-def _listen_on(control: socket.socket, stop_bound: StopBound) -> None:
-    """The loop reads no more. What threads of the application still get may yet be shortened."""
-    line = socket.socket(fileno=control.detach())
-    line.setblocking(True)
-    threading.Thread(target=_obey_late, args=(line, stop_bound), name="asgiserve's line", daemon=True).start()
-
-
-def _obey_late(line: socket.socket, stop_bound: StopBound) -> None:
-    with line, line.makefile("rb") as lines, suppress(OSError, ValueError, TypeError, KeyError):
-        for one in lines:
-            word = json.loads(one)["word"]
-            if word == "hurry":
-                stop_bound.told_late(INTERACTIVE_GRACE)
-            elif word == "abort":
-                stop_bound.told_late()
-
-
 def _inherited(number: int) -> socket.socket:
     os.set_inheritable(number, False)
     return socket.socket(fileno=number)
 
 
 class _Link:
-    """The line to the supervisor, as the worker's loop sees it."""
+    """The line to the supervisor, as the worker's server sees it."""
 
-    def __init__(self, channel: Channel, plan: Plan, stop_bound: StopBound) -> None:
-        self._channel = channel
+    def __init__(self, line: socket.socket, plan: Plan, stop_bound: StopBound) -> None:
+        self._line = line
         self._stop_bound = stop_bound
         self._processes = plan.processes
         self._server: Server | None = None
@@ -162,50 +150,50 @@ class _Link:
         """The server accepts connections."""
         self._server = server
         self._serving.set()
-        self._channel.send_nowait("ready")
+        say_nowait(self._line, "ready")
 
     def _leaving(self) -> None:
-        self._channel.send_nowait("leaving")
+        say_nowait(self._line, "leaving")
 
     def about(self) -> dict[str, Any]:
         """What there is to tell; also called in another thread."""
         return {"text": "starting" if self._server is None else self._server.overview()}
 
-    def lost(self) -> None:
-        """The supervisor is gone, says another thread. The loop learns of it by itself, if it turns."""
-        if self._server is None:
+    def bound_the_stop(self, said: Said) -> None:
+        """From now on, whatever the loop does. Called in another thread."""
+        if said.word not in _ENDS:
+            return
+        if said.word == "abort" or self._server is None:
             self._stop_bound.told(0.0)
+        elif said.word == "hurry":
+            self._stop_bound.stops_quickly()
         else:
-            self._stop_bound.stops()
+            self._stop_bound.stops(last=said.last)
 
-    async def obey(self, everything: anyio.CancelScope) -> None:
-        """Do what is said until nothing more can be."""
-        while (said := await self._channel.receive()) is not None:
-            if said["word"] == "ping":
-                self._channel.send_nowait("alive")
-            else:
-                self._end(everything, said["word"], last=said.get("last") is True)
-        logs.log_warning("The supervisor is gone, stopping.")
-        self._end(everything, "stop", last=True)
+    async def obey(self, heard: Waiting[Said], everything: anyio.CancelScope) -> None:
+        """Do what is said."""
+        async for said in heard:
+            if said.word == "ping":
+                say_nowait(self._line, "alive")
+            elif said.word in _ENDS:
+                if said.word == GONE:
+                    logs.log_warning("The supervisor is gone, stopping.")
+                self._end(everything, said)
 
-    def _end(self, everything: anyio.CancelScope, word: str, *, last: bool) -> None:
-        server, stop_bound = self._server, self._stop_bound
+    def _end(self, everything: anyio.CancelScope, said: Said) -> None:
+        server = self._server
         if server is None:
-            stop_bound.told(0.0)
             everything.cancel()
             return
-        self.sharing.last = self.sharing.last or last
-        if word == "stop":
+        self.sharing.last = self.sharing.last or said.last
+        if said.word == "abort":
+            server.abort()
+        elif said.word == "hurry":
+            server.stop_quickly(INTERACTIVE_GRACE)
+        else:
             # The delay is for load balancers, which are to look for another machine. While others serve here they
             # are not.
-            server.stop(delay=None if last else 0)
-            stop_bound.stops(last=last)
-        elif word == "hurry":
-            server.stop_quickly(INTERACTIVE_GRACE)
-            stop_bound.stops_quickly()
-        elif word == "abort":
-            server.abort()
-            stop_bound.told(0.0)
+            server.stop(delay=None if said.last else 0)
 
     async def count_requests(self) -> None:
         """Say so when as many requests have been taken up as one process is to have."""
@@ -217,7 +205,7 @@ class _Link:
         assert self._server is not None
         while (requests := self._server.counts()[0]) < limit:  # noqa: ASYNC110  # see _COUNT_SECONDS
             await anyio.sleep(_COUNT_SECONDS)
-        self._channel.send_nowait("spent", requests=requests)
+        say_nowait(self._line, "spent", requests=requests)
 
 
 if __name__ == "__main__":

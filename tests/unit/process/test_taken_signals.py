@@ -14,7 +14,7 @@ from asgiserve.process.taken_signals import TakenSignals, put_back
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from asgiserve.process.taken_signals import WaitingSignals
+    from asgiserve.process.waiting import Waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +25,7 @@ def signals_of_the_tests() -> Iterator[None]:
         yield
 
 
-async def heard(received: WaitingSignals, count: int) -> list[signal.Signals]:
+async def heard(received: Waiting[signal.Signals], count: int) -> list[signal.Signals]:
     with anyio.fail_after(10):
         return [await anext(received) for _ in range(count)]
 
@@ -53,7 +53,7 @@ async def test_each_is_noticed_before_the_loop_turns_and_heard_when_it_does() ->
 async def test_a_task_that_waits_hears_of_the_next_one() -> None:
     said: list[signal.Signals] = []
 
-    async def hear(received: WaitingSignals) -> None:
+    async def hear(received: Waiting[signal.Signals]) -> None:
         async for number in received:
             said.append(number)  # noqa: PERF401 - the list is read meanwhile
 

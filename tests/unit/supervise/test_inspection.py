@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def asking(
-    about: Callable[[], dict[str, Any]], lost: Callable[[], None] = lambda: None
-) -> Iterator[Callable[[int], dict[str, Any]]]:
+def asking(about: Callable[[], dict[str, Any]]) -> Iterator[Callable[[int], dict[str, Any]]]:
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
-    with ours, answering_thread(theirs, about, lost), ours.makefile("r") as answers:
+    with ours, answering_thread(theirs, about), ours.makefile("r") as answers:
 
         def ask(number: int) -> dict[str, Any]:
             ours.sendall(json.dumps({"word": "tell", "number": number}).encode() + b"\n")
@@ -78,21 +76,3 @@ def test_the_thread_ends_with_the_block() -> None:
         assert threading.active_count() == before + 1
 
     assert threading.active_count() == before
-
-
-def test_the_end_of_the_other_side_is_told_in_the_thread() -> None:
-    ours, theirs = socket.socketpair()
-    lost = threading.Event()
-
-    with answering_thread(theirs, dict, lost.set):
-        ours.close()
-        assert lost.wait(10)
-
-
-def test_the_end_of_the_block_is_no_end_of_the_other_side() -> None:
-    lost = threading.Event()
-
-    with asking(lambda: {"text": ""}, lost.set) as ask:
-        ask(1)
-
-    assert not lost.is_set()

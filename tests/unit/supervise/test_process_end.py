@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -13,9 +13,11 @@ from anyio.lowlevel import checkpoint
 from asgiserve.config import Processes, Timeouts
 from asgiserve.supervise.channel import Channel
 from asgiserve.supervise.process import Worker
-from asgiserve.supervise.states import Stop
+from asgiserve.supervise.states import State, Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from anyio.abc import Process
 
     from asgiserve.supervise.states import Ended
@@ -43,6 +45,15 @@ class Ending:
     terminate = kill
 
 
+class Deaf(Ending):
+    """It ends when it is killed."""
+
+    def kill(self) -> None:
+        self.ended.set()
+
+    def terminate(self) -> None: ...
+
+
 class Told:
     """What a worker says to its supervisor."""
 
@@ -63,18 +74,23 @@ class Told:
     def blocked(self, why: str) -> None: ...
 
 
+@contextmanager
+def started(process: Ending) -> Iterator[tuple[Worker, socket.socket]]:
+    """A worker, and its end of the line to the supervisor."""
+    with ExitStack() as stack:
+        (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
+        stack.enter_context(one)
+        stack.enter_context(other)
+        lines = Channel(control), Channel(inspection)
+        yield Worker(cast("Process", process), *lines, b"plan", Processes(), Timeouts()), one
+
+
 @pytest.mark.parametrize("how", [Stop.GRACEFUL, Stop.ABORT, Stop.KILL])
 @pytest.mark.parametrize("turns", range(10))
 async def test_a_worker_may_be_told_to_end_in_each_moment_of_its_end(turns: int, how: Stop) -> None:
     """The supervisor learns of the end some turns of the loop later."""
     process, told = Ending(), Told()
-    with ExitStack() as stack:
-        (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
-        stack.enter_context(one)
-        stack.enter_context(other)
-        worker = Worker(
-            cast("Process", process), Channel(control), Channel(inspection), b"plan", Processes(), Timeouts()
-        )
+    with started(process) as (worker, _):
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, told)
             await anyio.wait_all_tasks_blocked()
@@ -89,17 +105,28 @@ async def test_a_worker_may_be_told_to_end_in_each_moment_of_its_end(turns: int,
 async def test_what_a_worker_has_said_before_its_end_is_heard() -> None:
     """Although its end is noticed first, and what it has forked still holds the line."""
     process, told = Ending(), Told()
-    with ExitStack() as stack:
-        (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
-        stack.enter_context(one)
-        stack.enter_context(other)
-        worker = Worker(
-            cast("Process", process), Channel(control), Channel(inspection), b"plan", Processes(), Timeouts()
-        )
+    with started(process) as (worker, line):
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, told)
             await anyio.wait_all_tasks_blocked()
             process.ended.set()
-            one.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
+            line.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
     assert told.words == ["ready", "leaving"]
+    assert len(told.ended) == 1
+
+
+async def test_a_word_to_one_that_is_ended_because_it_is_blocked_gives_it_no_more_time() -> None:
+    """By its own limits it had seven seconds from that word on."""
+    process, told = Deaf(), Told()
+    with started(process) as (worker, _):
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, told)
+            await anyio.wait_all_tasks_blocked()
+            began = anyio.current_time()
+            worker.state = State.READY
+
+            worker.end_blocked()
+            await anyio.sleep(1)
+            worker.end(Stop.ABORT, last=True)
+        assert anyio.current_time() - began == pytest.approx(5)
     assert len(told.ended) == 1
