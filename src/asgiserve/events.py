@@ -49,7 +49,8 @@ class RequestHead:
     expects_continue: bool
     """Whether the peer waits for `100 Continue` before it sends the body."""
     upgrade: bytes
-    """The `Upgrade` field, lower case, if `Connection` names it; empty otherwise."""
+    """The `Upgrade` field, lower case, if `Connection` names it; empty otherwise. In HTTP/1.0 it asks for nothing
+    (RFC 9110 7.8), and is here to be told of."""
     forwarding: Sequence[Header] = ()
     """Those of the headers by which proxies tell of a request, in order. Anybody can send them: whether they are
     believed is asked of the peer."""

@@ -200,8 +200,12 @@ def secret(value: Any) -> str | None:
 
 
 def host(value: Any) -> str | None:
-    """A host name or an address; empty for all interfaces."""
-    return None if value is None else text(value)
+    """A host name or an address, of IPv6 also in the brackets that it has in URLs; empty for all interfaces."""
+    if value is None:
+        return None
+    name = text(value)
+    in_brackets = re.fullmatch(r"\[([^\[\]]*:[^\[\]]*)\]", name)
+    return in_brackets[1] if in_brackets else name
 
 
 def texts(value: Any) -> tuple[str, ...]:

@@ -166,6 +166,7 @@ async def _serve(
     sharing: Sharing | None,
     leave_now: Callable[[], None],
 ) -> None:
+    taken.stopping = watch.stopping
     try:
         with taken.received(watch.signalled, watch.signalled_late) as received:
             async with anyio.create_task_group() as group:
@@ -201,6 +202,11 @@ class _Watch:
         self._server: Server | None = None
         self._stopping = False
         self.exit_code = 0
+
+    def stopping(self) -> bool:
+        """Whether the stop has begun, whoever asked for it. Not in its delay: everything is served as ever then, and a
+        stream that ended would be asked for again, here."""
+        return self._server is not None and self._server.state in ("stopping", "stopped")
 
     def started(self, value: Server | None = None) -> None:
         assert value is not None

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-__all__ = ["EVERY_LOOP", "Backend", "on_asyncio_only", "one_loop_per_library"]
+__all__ = ["EVERY_LOOP", "Backend", "on_asyncio_only", "on_trio_only", "one_loop_per_library"]
 
 Backend = tuple[str, dict[str, Any]]
 """What `anyio.run()` takes as `backend` and `backend_options`."""
@@ -19,6 +19,9 @@ EVERY_LOOP: Final = [_ASYNCIO, _UVLOOP, _TRIO]
 
 on_asyncio_only = pytest.mark.parametrize("anyio_backend", [_ASYNCIO, _UVLOOP])
 """For applications that make asyncio's own objects."""
+
+on_trio_only = pytest.mark.parametrize("anyio_backend", [_TRIO])
+"""For what a library does differently there, and not we."""
 
 one_loop_per_library = pytest.mark.parametrize("anyio_backend", [_ASYNCIO, _TRIO])
 """For what happens above the loop: a process for each test costs more than the third run is worth."""

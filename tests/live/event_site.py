@@ -1,13 +1,18 @@
-"""A Starlette application with an endless stream of server-sent events; says on stderr how far it is."""
+"""A Starlette application with an endless stream of server-sent events; says on stderr how far it is.
+
+At `/found` it reads a body, and then says what sse-starlette looks for to learn of a stop.
+"""
 
 from __future__ import annotations
 
+import signal
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from tests.live.applications import say
@@ -39,4 +44,10 @@ async def stream(request: Request) -> EventSourceResponse:
     return EventSourceResponse(events())
 
 
-app = Starlette(routes=[Route("/", stream)], lifespan=lifespan)
+async def found(request: Request) -> JSONResponse:
+    await request.body()
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return JSONResponse(getattr(server, "should_exit", None))
+
+
+app = Starlette(routes=[Route("/", stream), Route("/found", found, methods=["GET", "POST"])], lifespan=lifespan)

@@ -23,7 +23,6 @@ REPORT = "tests.live.applications:report"
 WHOLE_BODY = "tests.live.applications:whole_body"
 STUCK = "tests.live.applications:stuck"
 NEVER_STARTS = "tests.live.applications:never_starts"
-EVENTS = "tests.live.event_site:app"
 
 
 def assert_lifespan_ran(server: ProcessServer) -> None:
@@ -154,21 +153,6 @@ def test_a_second_signal_cancels_at_once(live_server: LiveServers, number: signa
 
         server.stderr.wait_for("request: cancelled")
         server.wait_exit(timeout=3)
-    assert_lifespan_ran(server)
-
-
-def test_an_open_stream_of_events_ends_within_its_bounds(live_server: LiveServers) -> None:
-    server = live_server(EVENTS, timeout_shutdown_notice=0.2, timeout_graceful_shutdown=60)
-    with RawClient(server.port) as client:
-        client.send(request())
-        client.read_until(b"data: first\r\n")
-        began = time.monotonic()
-
-        server.send_signal(signal.SIGTERM)
-
-        assert server.wait_exit() == 0
-        assert 0.2 <= time.monotonic() - began < 3
-    assert "events: ended" in server.stderr.text
     assert_lifespan_ran(server)
 
 

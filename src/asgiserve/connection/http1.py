@@ -36,6 +36,7 @@ from asgiserve.connection.outlet import Outlet
 from asgiserve.connection.over import Over
 from asgiserve.connection.running import contain
 from asgiserve.connection.unanswered import answer_for
+from asgiserve.connection.upgrade import becomes_websocket
 from asgiserve.errors import RemoteProtocolError
 from asgiserve.events import NEED_DATA
 from asgiserve.protocols.http1 import Http1Codec, error_response
@@ -129,7 +130,7 @@ class Http1Connection:
                 if head is None:
                     break
                 service.requests += 1
-                if head.upgrade == b"websocket" and service.websockets.ws == "auto":
+                if head.upgrade and becomes_websocket(service, head):
                     # 20 ms and 2 MiB that a server with ws=none does without; for auto, see serve.py
                     from asgiserve.connection.websocket_running import serve_websocket
 

@@ -140,6 +140,8 @@ class Service:
         """TLS handshakes that are going on."""
         self.strangers_seen = False
         """Somebody who is no trusted proxy has connected, although `proxy_protocol` serves only proxies."""
+        self.old_upgrade_seen = False
+        """A request for a WebSocket has come by HTTP/1.0."""
         self.draining = False
         """Set at a stop: who has no request gets no more time for one than the linger."""
         self.says_close = timeouts.keep_alive == 0

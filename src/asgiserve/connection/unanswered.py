@@ -30,7 +30,12 @@ async def answer_for(exchange: Exchange) -> bool:
             _log_fault(exchange, "without starting a response")
         await exchange.answer(_STATUS_OF_SILENCE.get(exchange.over, 500))
         return True
-    if not exchange.failed and exchange.over in (Over.ENDED, Over.GIVEN_UP):
+    if (
+        not exchange.failed
+        and exchange.over in (Over.ENDED, Over.GIVEN_UP)
+        and not exchange.connection.service.draining
+    ):
+        # During a stop it has done what the notice would ask for: sse-starlette ends its streams before that.
         _log_fault(exchange, "without completing its response")
     log_access(exchange)
     return False

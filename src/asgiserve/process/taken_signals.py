@@ -42,6 +42,11 @@ _HOOK_SECONDS: Final = 0.01
 """What is left of a fork takes less, as a rule; what came in the middle of it comes again then."""
 
 
+def _not_yet() -> bool:
+    """Nothing serves."""
+    return False
+
+
 class TakenSignals:
     """Some signals of this process. Made in the main thread."""
 
@@ -55,6 +60,8 @@ class TakenSignals:
         """What has ended the block that is interruptible, whatever has become of the exception."""
         self._again: signal.Signals | None = None
         """What came where an exception would have been lost."""
+        self.stopping: Callable[[], bool] = _not_yet
+        """Whether what serves here has begun to stop; set by who knows."""
         self._take()
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(self._ignore)
@@ -108,6 +115,13 @@ class TakenSignals:
                 if behind is not None:
                     self._tell = behind
                 self._take()  # the application may have put its own there
+
+    @property
+    def should_exit(self) -> bool:
+        """For sse-starlette, which on asyncio ends its streams when this is true. The only server that it knows is
+        uvicorn's, which it finds as the object whose bound method handles SIGTERM, by this name. Nobody else reads it.
+        """
+        return self.stopping()
 
     def _take(self) -> None:
         for number in self._numbers:

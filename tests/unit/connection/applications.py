@@ -127,6 +127,11 @@ def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The messages that were logged as warnings."""
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
 def access_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[Any, ...]]:
     """Client, method, target, version, status, bytes, milliseconds of each access record; and its id, if it has one."""
     records: list[Any] = [each for each in caplog.records if each.name == "asgiserve.access"]

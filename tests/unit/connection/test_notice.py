@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.connection.applications import (
     access_lines,
+    body,
     errors_in,
     get,
     reply,
@@ -58,6 +59,26 @@ async def test_who_returns_over_the_notice_without_a_response_is_a_503(
         response = await client.response()
         assert (response.status, response.headers["retry-after"]) == (503, "1")
     assert errors_in(caplog) == []
+
+
+async def test_a_stream_that_its_application_cuts_during_a_stop_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """It may know of the stop before the notice: sse-starlette does."""
+    caplog.set_level("INFO")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        await body(send, b"half", more=True)
+        await anyio.sleep(2)
+
+    async with serving_http(app, timeout_shutdown_notice=5) as served:
+        client = served.connect()
+        await client.send(get("/events"))
+        await anyio.sleep(1)
+        served.server.stop()
+        assert (await client.read_all()).endswith(b"4\r\nhalf\r\n")
+        lines = [(line[2], line[4]) for line in access_lines(caplog)]
+    assert errors_in(caplog) == []
+    assert lines == [("/events", 200)]
 
 
 @pytest.mark.parametrize("sends", ["nothing", "a head"])

@@ -10,7 +10,7 @@ import pytest
 from asgiserve.errors import LocalProtocolError
 from tests.support.serving import serving
 from tests.support.websocket import ACCEPT, TEXT, frame, handshake, serving_websockets
-from tests.unit.connection.applications import reply
+from tests.unit.connection.applications import path, reply, warnings_in
 from tests.unit.connection.websocket_applications import Journal, accept, echo, say
 
 if TYPE_CHECKING:
@@ -100,6 +100,30 @@ async def test_http_10_has_no_websocket() -> None:
         client = served.connect()
         await client.send(handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert (await client.response()).body == b"plain"
+
+
+async def test_one_that_comes_by_http_10_is_told_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_websockets(path) as served:
+        for target in ("/chat", "/chat", "/other"):
+            client = served.connect()
+            await client.send(handshake(target).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert (await client.response()).body == target.encode()
+        await served.connect().get("/", "Upgrade: websocket\r\n")
+    (warning,) = warnings_in(caplog)
+    assert "A request for a WebSocket (/chat) has come by HTTP/1.0" in warning
+    assert "nginx needs `proxy_http_version 1.1`" in warning
+
+
+async def test_no_warning_where_none_would_be_opened(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_websockets(path, ws="none") as served:
+        client = served.connect()
+        await client.send(handshake().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert (await client.response()).body == b"/"
+    async with serving_websockets(path) as served:
+        client = served.connect()
+        await client.send(b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert (await client.response()).body == b"/"
+    assert warnings_in(caplog) == []
 
 
 async def test_without_the_setting_a_handshake_is_a_plain_request() -> None:

@@ -85,7 +85,7 @@ HEADS = {
     request(b"Upgrade: websocket"): with_fields((b"upgrade", b"websocket")),
     request(b"Connection: upgrade"): with_fields((b"connection", b"upgrade")),
     request(b"Connection: upgrade", b"Upgrade: h2c", line=b"GET / HTTP/1.0"): with_fields(
-        (b"connection", b"upgrade"), (b"upgrade", b"h2c"), http_version="1.0", keep_alive=False
+        (b"connection", b"upgrade"), (b"upgrade", b"h2c"), http_version="1.0", keep_alive=False, upgrade=b"h2c"
     ),
 }
 

@@ -126,6 +126,15 @@ def test_an_ipv6_literal_stands_in_brackets() -> None:
         assert url_of(one.socket, secure=False) == f"http://[::1]:{port}"
 
 
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_as_a_host_it_may_stand_in_them(host: str) -> None:
+    with bound(Bind(host=host, port=0)) as (one,):
+        address, port = one.socket.getsockname()[:2]
+        assert address == "::1"
+        assert url_of(one.socket, secure=False) == f"http://[::1]:{port}"
+
+
 def link_local() -> str:
     """An address of this machine that is valid on one link only."""
     try:
@@ -182,7 +191,7 @@ def test_an_address_of_another_machine_is_a_bind_error() -> None:
     assert caught.value.errno == errno.EADDRNOTAVAIL
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "[localhost]", "[::1", "x" * 300])
 def test_a_host_name_that_means_nothing_is_a_bind_error_that_names_it(host: str) -> None:
     with pytest.raises(BindError, match="Cannot resolve the host name") as caught:
         bind_all(Bind(host=host, port=0))

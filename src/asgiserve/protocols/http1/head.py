@@ -189,7 +189,7 @@ def _read_meaning(special: list[Header], version: str) -> _Meaning:
         return length, keep_alive, False, b"", _ORDINARY
     expects = version == "1.1" and _expects_continue(values.get(b"expect", ()))
     upgrade = b""
-    if version == "1.1" and b"upgrade" in options:
+    if b"upgrade" in options:
         # RFC 9110 7.8: an Upgrade that Connection does not name came through a proxy that knew no better.
         upgrade = b", ".join(values.get(b"upgrade", ())).lower()
     return length, keep_alive, expects and length != 0, upgrade, Verdict.H11
