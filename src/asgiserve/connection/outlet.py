@@ -208,8 +208,8 @@ class Outlet:
             raise
 
     def _give_up(self) -> None:
-        self.given_up = not self.broken
-        self.broken = True
+        if not self.broken:
+            self.broken = self.given_up = True
 
     async def _flush(self) -> None:
         """Wait until the kernel has everything. Each part that the peer takes moves the deadline: a slow peer

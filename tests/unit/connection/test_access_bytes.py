@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -253,6 +254,21 @@ async def test_a_response_that_the_application_cuts_itself_has_its_own_status(
             await client.read_all()
     assert told(caplog) == [("GET", 200, 1000)]
     assert len(errors_in(caplog)) == (then == "returns")
+
+
+async def test_so_has_one_that_several_of_its_tasks_cut_together(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await start(send)
+        with anyio.move_on_after(1):
+            async with anyio.create_task_group() as group:
+                for _ in range(3):
+                    group.start_soon(partial(body, send, bytes(10 * PIECE), more=True))
+        await body(send)
+
+    async with serving_http(app) as served:
+        await served.connect(capacity=PIECE).send(get())
+        await anyio.sleep(2)
+    assert told(caplog) == [("GET", 200, 0)]
 
 
 async def test_a_response_that_is_cut_at_its_timeout_counts_what_was_written(caplog: pytest.LogCaptureFixture) -> None:
