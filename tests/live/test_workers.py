@@ -171,20 +171,19 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_a_stop_that_overtakes_the_word_of_a_worker_that_has_answered_is_no_failed_start(
-    anyio_backend: Backend,
+    live_server: LiveServers,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         number = listening.fileno()
-        words = command("tests.live.worker_site:holds_up_its_supervisor", anyio_backend, {"fd": number, "workers": 2})
-        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, pass_fds=[number]) as process:
-            try:
-                with RawClient(listening.getsockname()[1]) as client:
-                    assert client.get().status == 200
-            finally:
-                process.terminate()
-                process.send_signal(signal.SIGCONT)
-            _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, err
+        site, started = "tests.live.worker_site:holds_up_its_supervisor", "Application startup complete"
+        server = live_server(site, fd=number, pass_fds=[number], workers=2, ready=started)
+        try:
+            with RawClient(listening.getsockname()[1]) as client:
+                assert client.get().status == 200
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.send_signal(signal.SIGCONT)
+        assert server.wait_exit() == 0, server.stderr.text
 
 
 def test_workers_end_well_where_sigchld_was_ignored_at_the_start(live_server: LiveServers) -> None:

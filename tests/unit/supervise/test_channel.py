@@ -13,28 +13,19 @@ import anyio.lowlevel
 import pytest
 
 from asgiserve.supervise.channel import MAX_LINE, Channel, read_plan, write_plan
+from tests.live.backends import EVERY_LOOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.live.backends import Backend
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+@pytest.fixture(params=EVERY_LOOP)
+def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     """Real time: a thread is at the other end, as blocking as a worker before its loop runs."""
-    return {
-        "asyncio": ("asyncio", {"use_uvloop": False}),
-        "uvloop": ("asyncio", {"use_uvloop": True}),
-        "trio": ("trio", {}),
-    }[request.param]
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+    backend: Backend = request.param
+    return backend
 
 
 async def test_what_one_side_says_the_other_receives_in_order(pair: tuple[socket.socket, socket.socket]) -> None:

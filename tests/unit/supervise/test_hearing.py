@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -13,30 +12,21 @@ from asgiserve.backend import reached_by_threads
 from asgiserve.process.waiting import Waiting
 from asgiserve.supervise.channel import MAX_LINE, say_nowait
 from asgiserve.supervise.hearing import GONE, Said, start_hearing
+from tests.live.backends import EVERY_LOOP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
 
     from tests.live.backends import Backend
 
 PATIENCE: Final = 10.0
 
 
-@pytest.fixture(params=["asyncio", "uvloop", "trio"])
+@pytest.fixture(params=EVERY_LOOP)
 def anyio_backend(request: pytest.FixtureRequest) -> Backend:
     """Real time: a thread waits at a socket."""
-    return {
-        "asyncio": ("asyncio", {"use_uvloop": False}),
-        "uvloop": ("asyncio", {"use_uvloop": True}),
-        "trio": ("trio", {}),
-    }[request.param]
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
+    backend: Backend = request.param
+    return backend
 
 
 def test_everybody_is_told_what_is_said_in_order_and_the_end_last(pair: tuple[socket.socket, socket.socket]) -> None:

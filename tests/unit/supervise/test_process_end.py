@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -16,7 +16,7 @@ from asgiserve.supervise.process import Worker
 from asgiserve.supervise.states import State, Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from anyio.abc import Process
 
@@ -74,15 +74,19 @@ class Told:
     def blocked(self, why: str) -> None: ...
 
 
-@contextmanager
-def started(process: Ending) -> Iterator[tuple[Worker, socket.socket]]:
-    """A worker, and its end of the line to the supervisor."""
+@asynccontextmanager
+async def looked_after(process: Ending, told: Told) -> AsyncIterator[tuple[Worker, socket.socket]]:
+    """A worker, until its process has ended, and its end of the line to the supervisor."""
     with ExitStack() as stack:
         (control, one), (inspection, other) = socket.socketpair(), socket.socketpair()
         stack.enter_context(one)
         stack.enter_context(other)
         lines = Channel(control), Channel(inspection)
-        yield Worker(cast("Process", process), *lines, b"plan", Processes(), Timeouts()), one
+        worker = Worker(cast("Process", process), *lines, b"plan", Processes(), Timeouts())
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, told)
+            await anyio.wait_all_tasks_blocked()
+            yield worker, one
 
 
 @pytest.mark.parametrize("how", [Stop.GRACEFUL, Stop.ABORT, Stop.KILL])
@@ -90,27 +94,21 @@ def started(process: Ending) -> Iterator[tuple[Worker, socket.socket]]:
 async def test_a_worker_may_be_told_to_end_in_each_moment_of_its_end(turns: int, how: Stop) -> None:
     """The supervisor learns of the end some turns of the loop later."""
     process, told = Ending(), Told()
-    with started(process) as (worker, _):
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.run, told)
-            await anyio.wait_all_tasks_blocked()
-            process.ended.set()
-            for _ in range(turns):
-                await checkpoint()
+    async with looked_after(process, told) as (worker, _):
+        process.ended.set()
+        for _ in range(turns):
+            await checkpoint()
 
-            worker.end(how, last=True)
+        worker.end(how, last=True)
     assert [ended.code for ended in told.ended] == [0]
 
 
 async def test_what_a_worker_has_said_before_its_end_is_heard() -> None:
     """Although its end is noticed first, and what it has forked still holds the line."""
     process, told = Ending(), Told()
-    with started(process) as (worker, line):
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.run, told)
-            await anyio.wait_all_tasks_blocked()
-            process.ended.set()
-            line.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
+    async with looked_after(process, told) as (_, line):
+        process.ended.set()
+        line.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
     assert told.words == ["ready", "leaving"]
     assert len(told.ended) == 1
 
@@ -118,15 +116,12 @@ async def test_what_a_worker_has_said_before_its_end_is_heard() -> None:
 async def test_a_word_to_one_that_is_ended_because_it_is_blocked_gives_it_no_more_time() -> None:
     """By its own limits it had seven seconds from that word on."""
     process, told = Deaf(), Told()
-    with started(process) as (worker, _):
-        async with anyio.create_task_group() as group:
-            group.start_soon(worker.run, told)
-            await anyio.wait_all_tasks_blocked()
-            began = anyio.current_time()
-            worker.state = State.READY
+    async with looked_after(process, told) as (worker, _):
+        began = anyio.current_time()
+        worker.state = State.READY
 
-            worker.end_blocked()
-            await anyio.sleep(1)
-            worker.end(Stop.ABORT, last=True)
-        assert anyio.current_time() - began == pytest.approx(5)
+        worker.end_blocked()
+        await anyio.sleep(1)
+        worker.end(Stop.ABORT, last=True)
+    assert anyio.current_time() - began == pytest.approx(5)
     assert len(told.ended) == 1
