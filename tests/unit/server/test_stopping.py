@@ -148,6 +148,21 @@ async def test_the_rest_of_an_upload_that_was_answered_is_awaited_for_the_linger
         assert await run.end() <= 1 + TICK
 
 
+@pytest.mark.parametrize("ending", ["the server is aborted", "the client vanishes"])
+async def test_an_upload_that_was_answered_keeps_nobody(ending: str) -> None:
+    async with running(hello) as run:
+        client = run.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhalf of it")
+        assert (await client.response()).status == 200
+        if ending == "the client vanishes":
+            client.stream.abort()
+            await anyio.wait_all_tasks_blocked()
+            run.server.stop()
+        else:
+            run.server.abort()
+        assert await run.end() == 0
+
+
 # --- who comes late ---------------------------------------------------------------------------
 
 
