@@ -7,11 +7,12 @@ import json
 import logging
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from asgiserve import log_output, logs
+from asgiserve.process.standard_streams import tell
 from tests.test_logs import CONTROLS, RECORD, Mute, Terminal, raised
 from tests.test_logs import _loggers_as_they_were as _loggers_as_they_were
 
@@ -53,6 +54,33 @@ def test_lines_for_a_stream_that_is_not_there_go_nowhere(
     monkeypatch.setattr(sys, "stderr", None)
     log_output.configure(level="info", form=form)
     logs.log_info("hello")
+
+
+class Writes(io.RawIOBase):
+    """Keeps what each system call would have written."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.all.append(bytes(data).decode())
+        return len(data)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_line_is_one_write_to_a_stream_without_a_buffer(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    writes = Writes()
+    stream = io.TextIOWrapper(cast("io.BufferedWriter", writes), write_through=True)  # as Python does it then
+    monkeypatch.setattr(sys, "stderr", stream)
+    log_output.configure(level="info", form=form, stdout=stream)
+    logs.log_info("one")
+    logs.log_access(RECORD)
+    tell("Error: three")
+    assert len(writes.all) == 3
+    assert all(one.index("\n") == len(one) - 1 for one in writes.all)
 
 
 # --- JSON -------------------------------------------------------------------------------------

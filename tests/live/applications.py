@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -30,10 +31,6 @@ async def lifespan(receive: Receive, send: Send) -> None:
     await receive()
     say("lifespan: stopped")
     await send({"type": "lifespan.shutdown.complete"})
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 async def report(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.live.applications import say
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 sys.path[0] = os.getcwd()
 
 from asgiserve.process.taken_signals import TakenSignals  # noqa: E402
+from tests.live.saying import say  # noqa: E402
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,7 +39,7 @@ class EveryMoment:
             signal.raise_signal(signal.SIGTERM)
 
     def say(self) -> None:
-        print(f"moments: {self._moments}", file=sys.stderr, flush=True)
+        say(f"moments: {self._moments}")
 
 
 every_moment = EveryMoment()

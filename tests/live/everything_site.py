@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from tests.live.applications import say
+from tests.live.saying import say
 
 __all__ = ["app"]
 

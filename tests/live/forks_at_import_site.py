@@ -11,6 +11,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from asgiserve.process.taken_signals import TakenSignals
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -37,7 +38,7 @@ def every_moment(frame: FrameType, event: str, _: object) -> None:
         time.sleep(0.1)  # as if others had the processor
 
 
-print("site: imported", file=sys.stderr, flush=True)
+say("site: imported")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # since Python 3.12: that it is a risk to fork where there are threads
     sys.setprofile(every_moment)

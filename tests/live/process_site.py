@@ -12,7 +12,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from tests.live.applications import lifespan, respond, say
+from tests.live.applications import lifespan, respond
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send

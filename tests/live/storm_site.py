@@ -4,21 +4,18 @@ then."""
 from __future__ import annotations
 
 import atexit
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import anyio
+
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
 
 MOMENT = 0.1
 """Seconds that each phase takes."""
-
-
-def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def work() -> None:

@@ -134,15 +134,15 @@ def test_one_whose_loop_is_blocked_ends_and_says_where_when_it_is_replaced(live_
 
 
 BLOCKS_FOR_A_WHILE = """
-import sys
 from pathlib import Path
 from tests.live.applications import lifespan, respond
+from tests.live.saying import say
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
-    print("request: blocks the loop", file=sys.stderr, flush=True)
+    say("request: blocks the loop")
     Path(__file__).with_name("pipe").read_bytes()
     await receive()
     await respond(send, 200, b"went on")
@@ -208,9 +208,10 @@ def test_one_whose_loop_is_blocked_ends_without_its_supervisor(live_server: Live
 
 
 IMPORTS_FOR_EVER = """
-import os, sys, time
+import os, time
+from tests.live.saying import say
 
-print(f"import: entered by {os.getpid()}", file=sys.stderr, flush=True)
+say(f"import: entered by {os.getpid()}")
 time.sleep(3600)
 """
 

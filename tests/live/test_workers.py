@@ -361,11 +361,12 @@ def test_signals_for_the_supervisor_do_nothing_to_a_worker_whose_lines_have_its_
 
 IMPORTS_SLOWLY = """
 import os, pathlib, subprocess, sys, time
+from tests.live.saying import say
 from tests.live.worker_site import app
 
 ignores = "import signal; print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)"
 print("programs ignore it:", subprocess.check_output([sys.executable, "-c", ignores], text=True).strip(), flush=True)
-print(f"import: entered by {os.getpid()}", file=sys.stderr, flush=True)
+say(f"import: entered by {os.getpid()}")
 while not pathlib.Path(__file__).with_name("go on").exists():
     time.sleep(0.01)
 """

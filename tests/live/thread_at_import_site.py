@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING
+
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from asgiserve.types import Receive, Scope, Send
@@ -17,5 +18,5 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 threading.Thread(target=never.wait).start()
-print("site: imported", file=sys.stderr, flush=True)
+say("site: imported")
 never.wait()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from tests.live.applications import lifespan, say
+from tests.live.applications import lifespan
+from tests.live.saying import say
 from tests.live.servers import PATIENCE
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from tests.live.applications import lifespan, respond, say
+from tests.live.applications import lifespan, respond
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable

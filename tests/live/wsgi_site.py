@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from tests.live.applications import say
+from tests.live.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

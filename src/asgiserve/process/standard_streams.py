@@ -35,7 +35,9 @@ def open_closed_streams() -> None:
 def tell(text: str) -> None:
     """Write a line to stderr. If that takes none, the exit code has to say it alone."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        # In one write: print() makes two where PYTHONUNBUFFERED is set, and another worker's line comes between.
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def give_up_broken_streams_at_exit() -> None:
