@@ -42,6 +42,10 @@ __all__ = ["PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
 PATIENCE: Final = 10.0
 """How long a test waits for what should happen at once. Only a failing test ever waits this long."""
 
+_START_PATIENCE: Final = 30.0
+"""As long for a process that is to be ready: most of what it costs comes before, the imports of a framework above all,
+and other runs of the tests may be doing the same at that moment."""
+
 _STOP_SETTINGS: Final = {"timeout_graceful_shutdown": 5, "timeout_linger": 0.1}
 """For every server that a test does not tell otherwise: ends soon, and well within PATIENCE."""
 
@@ -204,7 +208,7 @@ class ProcessServer:
         self._signalled = False
         """It has been told to end."""
         try:
-            self.stderr.wait_for(ready)
+            self.stderr.wait_for(ready, patience=_START_PATIENCE)
         except BaseException:
             self._end()
             raise
@@ -280,10 +284,10 @@ class Lines:
         with self._changed:
             return self._lines[:]
 
-    def wait_for(self, text: str, count: int = 1) -> str:
+    def wait_for(self, text: str, count: int = 1, *, patience: float = PATIENCE) -> str:
         """The `count`th line that has `text` in it; waits until it comes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or len(self._with(text)) >= count, PATIENCE)
+            self._changed.wait_for(lambda: self._ended or len(self._with(text)) >= count, patience)
             found = self._with(text)
             assert len(found) >= count, f"no {text!r} in:\n{''.join(self._lines)}"
             return found[count - 1]
