@@ -15,6 +15,7 @@ from tests.live.servers import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.live.backends import Backend
 
@@ -129,6 +130,20 @@ def test_what_cannot_be_told_is_told_by_the_exit_code(
         env=BUFFERED if buffered else BUFFERED | {"PYTHONUNBUFFERED": "1"},
     ) as process:
         assert process.wait(20) == code
+
+
+@pytest.mark.parametrize(("taken", "told"), [("sys.stderr", True), ("sys.stderr = sys.stdout", False)])
+@pytest.mark.parametrize("settings", [{}, {"workers": 2}])
+def test_an_application_that_takes_stderr_away_leaves_stdout_for_the_last_word(
+    anyio_backend: Backend, tmp_path: Path, taken: str, told: bool, settings: dict[str, int]
+) -> None:
+    (tmp_path / "takes.py").write_text(f"import sys\n{taken} = None\nraise RuntimeError('no such table')")
+    words = command("takes:app", anyio_backend, {"port": 0, "app_dir": tmp_path, **settings})
+
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+
+    assert ended.returncode == 3
+    assert ("Error: importing takes failed: RuntimeError: no such table\n" in ended.stdout) == told
 
 
 @pytest.mark.parametrize("words", [["--print-config"], ["asgiserve.demo:app", "--check"]])

@@ -33,11 +33,17 @@ def open_closed_streams() -> None:
 
 
 def tell(text: str) -> None:
-    """Write a line to stderr. If that takes none, the exit code has to say it alone."""
+    """Write a line to stderr, or to stdout where the application has put None in its place.
+
+    If that takes none, the exit code has to say it alone.
+    """
+    stream = sys.stdout if sys.stderr is None else sys.stderr
+    if stream is None:
+        return
     with suppress(OSError):
         # In one write: print() makes two where PYTHONUNBUFFERED is set, and another worker's line comes between.
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 def give_up_broken_streams_at_exit() -> None:
