@@ -1,6 +1,7 @@
 """The backend matrix: one fixture, so that every behaviour test runs on asyncio and on trio, in virtual time.
 
-`tests/live` overrides it with real time (see its own conftest). And `--stress`: how much of a stress test runs.
+`tests/live` overrides it with real time (see its own conftest). And `--stress`: how much of a stress test runs; and
+Hypothesis without its limits of time.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.clock import virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+# By default an example that takes 200 ms fails its test, and so do ten that take a second to be drawn: on a busy
+# machine that says nothing of the code (an example of three thousand chunks, 9 ms of work, once took 388).
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asgiserve.command_words import FILES, SHOWN, flag_of, read
@@ -50,7 +50,6 @@ WORDS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(WORDS, max_size=6))
 @example([APP, "--port", "80", "--header", "a: b", "--header=c: d", "--port=81", "--no-access-log", "--access-log"])
 @example(["--ws-per-message-deflate", "true", APP])

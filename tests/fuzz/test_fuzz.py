@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 KEPT = [pytest.param(target, file, id=file.stem) for target in sorted(TARGETS) for file in cases_of(target)]
 
 quick = settings(
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -81,7 +81,7 @@ def read_as_client(wire: bytes, method: str) -> tuple[int, dict[bytes, bytes], b
     return response.status_code, dict(response.headers), body, dict(event.headers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     method=st.sampled_from(["GET", "HEAD"]),
     version=st.sampled_from(["1.0", "1.1"]),
@@ -112,7 +112,7 @@ def test_a_client_reads_what_the_application_wrote(
     assert (b"connection" in headers) == (not writer.keep_alive)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     request=st.sampled_from([GET, GET_10, GET_10_KEPT, GET_CLOSE, HEAD]),
     status=st.sampled_from([200, 204, 304, 404, 426]),
@@ -151,7 +151,7 @@ def test_a_large_body_does_not_go_the_short_way() -> None:
         assert (whole is None) == (size > 65_536)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=st.binary(max_size=8), value=st.binary(max_size=20))
 def test_a_field_is_refused_or_arrives_alone_and_whole(name: bytes, value: bytes) -> None:
     head = ResponseHead(204, ((b"x-" + name, value),), trailers=False)

@@ -19,7 +19,7 @@ from tests.support.wire import ENGINES, bytewise, chunked, lines_known_from, rea
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=150)
 
 LIMITS = Limits(request_line=60, request_head=200, request_fields=6, request_body=100)
 

@@ -25,7 +25,7 @@ from tests.support.wire import bytewise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-quick = settings(max_examples=300, deadline=None, derandomize=True)
+quick = settings(max_examples=300, derandomize=True)
 
 UNLIMITED = WebSocketLimits(1 << 64)
 

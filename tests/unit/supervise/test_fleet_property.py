@@ -103,7 +103,7 @@ class World:
 HISTORY = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 7)), max_size=40)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(workers=st.integers(1, 4), history=HISTORY)
 def test_when_it_is_over_as_many_serve_as_are_wanted(workers: int, history: list[tuple[str, int]]) -> None:
     world = World(workers, reload=False)
@@ -123,7 +123,7 @@ def test_when_it_is_over_as_many_serve_as_are_wanted(workers: int, history: list
     assert world.most <= wanted + 1  # the one that is to take another's place
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, derandomize=True)
 @given(workers=st.integers(1, 4), history=HISTORY)
 def test_after_a_restart_none_is_left_of_those_that_were_there(workers: int, history: list[tuple[str, int]]) -> None:
     world = World(workers, reload=False)
@@ -137,7 +137,7 @@ def test_after_a_restart_none_is_left_of_those_that_were_there(workers: int, his
     assert not ever_ready or not set(before) & set(world.fleet.members)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(history=HISTORY)
 def test_with_reload_there_is_one_or_a_change_is_waited_for(history: list[tuple[str, int]]) -> None:
     world = World(1, reload=True)
@@ -151,7 +151,7 @@ def test_with_reload_there_is_one_or_a_change_is_waited_for(history: list[tuple[
     assert [one.state for one in world.fleet.members] == [State.READY]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200, derandomize=True)
 @given(workers=st.integers(1, 3), history=HISTORY, how=st.sampled_from([Stop.GRACEFUL, Stop.QUICK]), after=HISTORY)
 def test_after_a_stop_nothing_is_started_and_it_comes_to_its_end(
     workers: int, history: list[tuple[str, int]], how: Stop, after: list[tuple[str, int]]
