@@ -1,9 +1,10 @@
 """An application that says where its process is, and takes a while for each phase of it: for tests that send signals
-then."""
+then. The phase that STORM_SITE_STAYS_IN names takes so long that only a signal ends it."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,13 @@ MOMENT = 0.1
 """Seconds that each phase takes."""
 
 
-def work() -> None:
+def seconds(phase: str) -> float:
+    return 60.0 if os.environ.get("STORM_SITE_STAYS_IN") == phase else MOMENT
+
+
+def work(seconds: float) -> None:
     """What an import does, and the interpreter's exit: instructions, between which signals come."""
-    until = time.monotonic() + MOMENT
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
 
@@ -29,7 +34,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "lifespan"
     await receive()
     say("site: starts")
-    await anyio.sleep(MOMENT)
+    await anyio.sleep(seconds("startup"))
     await send({"type": "lifespan.startup.complete"})
     await receive()
     say("site: stops")
@@ -39,5 +44,5 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 say("site: imported")
-atexit.register(work)
-work()
+atexit.register(work, MOMENT)
+work(seconds("import"))
