@@ -32,7 +32,7 @@ OPEN = [
 
 SAID = [
     "Received SIGINT, stopping; again to cancel what still runs.",
-    "Waiting for at most 1 s for 7 connections to close (7 with a request in flight).",
+    "Waiting for at most 2 s for 7 connections to close (7 with a request in flight).",
     "ASGI application ended by WebSocketDisconnect: (1012, '') (WebSocket /listens)",
     "ASGI application ended by WebSocketDisconnect (WebSocket /sends)",
     "ASGI application ended by WebSocketDisconnect.* (WebSocket /both)",
@@ -45,7 +45,7 @@ SAID = [
 
 
 def test_ctrl_c_with_everything_open_leaves_no_traceback(live_server: LiveServers) -> None:
-    server = live_server(SITE, timeout_graceful_shutdown=1, timeout_ws_close=0.2)
+    server = live_server(SITE, timeout_graceful_shutdown=2, timeout_ws_close=0.2)
     with ExitStack() as stack:
         for bytes_of_one in OPEN:
             stack.enter_context(RawClient(server.port)).send(bytes_of_one)

@@ -460,7 +460,7 @@ class Turns:
 
 def test_a_request_that_waits_for_a_thread_too_long_is_given_up(live_server: LiveServers) -> None:
     app = Turns()
-    port = live_server(app, wsgi_threads=1, timeout_request=0.5).port
+    port = live_server(app, wsgi_threads=1, timeout_request=1.5).port
     with RawClient(port) as first, RawClient(port) as second, RawClient(port) as third:
         first.send(request("/first"))
         assert app.next() == "/first"
@@ -571,7 +571,7 @@ def test_a_cancelled_request_ends_the_wait_of_another_thread(
         in_another_thread(write, b"done")
         return []
 
-    server = live_server(app, wsgi_threads=1, timeout_request=0.5)
+    server = live_server(app, wsgi_threads=1, timeout_request=1.5)
     with RawClient(server.port) as first, RawClient(server.port) as second:
         assert first.get("/").body == b"done"
         if doing == "reads":
