@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.live.servers import PATIENCE, Lines
+from tests.live.servers import PATIENCE, START_PATIENCE, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ class Child:
 
     def __init__(self, word: socket.socket, stderr: int) -> None:
         self._word = word
-        self._word.settimeout(PATIENCE)
+        self._word.settimeout(START_PATIENCE)
         self.stderr = Lines(os.fdopen(stderr))
         self.pid = int(self._word.recv(100))
         self._code: int | None = None

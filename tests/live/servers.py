@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication
     from tests.live.backends import Backend
 
-__all__ = ["PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
+__all__ = ["PATIENCE", "START_PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
 
 PATIENCE: Final = 10.0
 """How long a test waits for what should happen at once. Only a failing test ever waits this long."""
 
-_START_PATIENCE: Final = 30.0
-"""As long for a process that is to be ready: most of what it costs comes before, the imports of a framework above all,
-and other runs of the tests may be doing the same at that moment."""
+START_PATIENCE: Final = 60.0
+"""As long where processes are to start first: most of what that costs are imports, of a framework above all, and other
+runs of the tests may be doing the same at that moment."""
 
 _STOP_SETTINGS: Final = {"timeout_graceful_shutdown": 5, "timeout_linger": 0.1}
 """For every server that a test does not tell otherwise: ends soon, and well within PATIENCE."""
@@ -208,7 +208,7 @@ class ProcessServer:
         self._signalled = False
         """It has been told to end."""
         try:
-            self.stderr.wait_for(ready, patience=_START_PATIENCE)
+            self.stderr.wait_for(ready, patience=START_PATIENCE)
         except BaseException:
             self._end()
             raise

@@ -17,6 +17,7 @@ from tests.live import django_site
 from tests.live.applications import report
 from tests.live.backends import on_asyncio_only, one_loop_per_library
 from tests.live.raw import RawClient
+from tests.live.servers import START_PATIENCE
 from tests.live.test_tls import CONTEXTS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ with_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not
 
 def curl(*arguments: str) -> dict[str, Any]:
     words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *arguments]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=START_PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     told: dict[str, Any] = json.loads(done.stdout)
     return told

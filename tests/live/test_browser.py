@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asgiserve.demo import app as demo
-from tests.live.servers import PATIENCE
+from tests.live.servers import PATIENCE, START_PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def chromium(profile: Path, *arguments: str) -> str:
     flags = ["headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"]
     flags += ["disable-component-update", "disable-sync", f"user-data-dir={profile}"]
     words = [CHROMIUM, *(f"--{flag}" for flag in flags), *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

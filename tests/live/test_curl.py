@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live.applications import BLOCK, blocks, report, too_large
+from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ UPLOAD = BLOCK * 16
 def curl(*arguments: str, data: bytes = b"") -> tuple[bytes, str]:
     """What curl read, and what it says of the way (with `--verbose`). Fails if curl does."""
     words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *arguments]
-    done = subprocess.run(words, input=data, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(words, input=data, capture_output=True, check=False, timeout=START_PATIENCE)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout, done.stderr.decode()
 

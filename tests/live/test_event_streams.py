@@ -10,6 +10,7 @@ import pytest
 
 from tests.live.backends import on_asyncio_only, on_trio_only, one_loop_per_library
 from tests.live.raw import RawClient, request
+from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from tests.live.conftest import LiveServers
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.live
 
 SITE = "tests.live.event_site:app"
 
-BEYOND_PATIENCE = {"timeout_shutdown_notice": 15, "timeout_graceful_shutdown": 40}
+BEYOND_PATIENCE = {"timeout_shutdown_notice": 30, "timeout_graceful_shutdown": 60}
 """A stop that waits for the notice takes longer than any test waits."""
 
 ONE_OR_SEVERAL = pytest.mark.parametrize("workers", [1, 2])
@@ -29,7 +30,7 @@ def serving(live_server: LiveServers, workers: int, **settings: float) -> Proces
     """The server, whose workers are all ready: the supervisor knows it too."""
     server = live_server(SITE, workers=workers, **settings)
     if workers > 1:
-        server.stderr.wait_for("] is ready", workers)
+        server.stderr.wait_for("] is ready", workers, patience=START_PATIENCE)
     return server
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient
-from tests.live.servers import PATIENCE
+from tests.live.servers import START_PATIENCE
 from tests.live.websocket_raw import upgrade
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def program(source: str, *arguments: str) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=2 * PATIENCE,
+        timeout=START_PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
+from tests.live.servers import START_PATIENCE
 from tests.live.test_rolling import answer_of, write
 from tests.live.test_workers import wait_ready
 
@@ -54,7 +55,7 @@ def test_a_change_of_the_same_size_and_second_is_served(
     source.write_text(source.read_text().replace("old", "new"))
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    server.stderr.wait_for("Application startup complete.", 2)
+    server.stderr.wait_for("Application startup complete.", 2, patience=START_PATIENCE)
     assert answer_of(server) == b"new"
 
 
@@ -87,7 +88,9 @@ def test_code_that_does_not_import_is_shown_and_a_change_brings_it_back(
 
     write("new", more="def :")
     server.stderr.wait_for("SyntaxError: invalid syntax")
-    server.stderr.wait_for("ended with exit code 3 before it was ready; waiting for a change of files.")
+    server.stderr.wait_for(
+        "ended with exit code 3 before it was ready; waiting for a change of files.", patience=START_PATIENCE
+    )
     with RawClient(server.port) as client:
         client.send(request())
         write("right again")
@@ -131,7 +134,7 @@ def test_a_change_is_served_when_the_delay_is_longer_than_a_step(
 
     write("new")
 
-    server.stderr.wait_for("Application startup complete.", 2)
+    server.stderr.wait_for("Application startup complete.", 2, patience=START_PATIENCE)
     assert answer_of(server) == b"new"
 
 

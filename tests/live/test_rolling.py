@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE
+from tests.live.servers import START_PATIENCE
 from tests.live.test_workers import SITE, pid_of, wait_ready
 
 if TYPE_CHECKING:
@@ -77,12 +76,12 @@ def test_sighup_brings_new_code_while_old_requests_finish(live_server: LiveServe
 
         server.stderr.wait_for("All workers have been replaced.")
         server.stderr.wait_for("Waiting for at most")  # that with the request; and the other one:
-        server.stderr.wait_for("has ended.")
+        server.stderr.wait_for("has ended.", patience=START_PATIENCE)
         assert answer_of(server) == b"new"
         client.send(b"b")
         answer = client.answer("POST")
         assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"old", "close")
-    server.stderr.wait_for("has ended.", 2)
+    server.stderr.wait_for("has ended.", 2, patience=START_PATIENCE)
 
 
 def test_new_code_that_does_not_start_leaves_the_old_in_place(
@@ -93,7 +92,7 @@ def test_new_code_that_does_not_start_leaves_the_old_in_place(
 
     write("new", more="import nonsense")
     server.send_signal(signal.SIGHUP)
-    server.stderr.wait_for("it says why above. The restart is given up: the old workers stay.")
+    server.stderr.wait_for("it says why above. The restart is given up: the old workers stay.", patience=START_PATIENCE)
     assert answer_of(server) == b"old"
     assert "Error: importing rolling_application failed: ModuleNotFoundError: No module named 'nonsense'" in (
         server.stderr.text
@@ -101,7 +100,7 @@ def test_new_code_that_does_not_start_leaves_the_old_in_place(
 
     write("new, and right")
     server.send_signal(signal.SIGHUP)
-    server.stderr.wait_for("has ended.", 2)  # until then the old ones may still accept
+    server.stderr.wait_for("has ended.", 2, patience=START_PATIENCE)  # until then the old ones may still accept
     assert answer_of(server) == b"new, and right"
     server.expect_traceback()
 
@@ -127,7 +126,7 @@ def test_a_worker_is_replaced_after_its_requests(live_server: LiveServers) -> No
 
 
 def wait_for_successor(server: ProcessServer, old: int) -> int:
-    line = server.stderr.wait_for(f"takes the place of [{old}], which drains.")
+    line = server.stderr.wait_for(f"takes the place of [{old}], which drains.", patience=START_PATIENCE)
     return int(line.partition("Worker [")[2].partition("]")[0])
 
 
@@ -147,7 +146,9 @@ def test_a_limit_of_memory_that_no_worker_can_keep_is_told_and_not_kept(live_ser
     server = live_server(SITE, limit_worker_memory="1M")
     (worker,) = wait_ready(server, 1)
 
-    server.stderr.wait_for("MiB of memory when it is ready, its limit is 1 MiB: the limit is not kept.")
+    server.stderr.wait_for(
+        "MiB of memory when it is ready, its limit is 1 MiB: the limit is not kept.", patience=START_PATIENCE
+    )
 
     with RawClient(server.port) as client:
         assert pid_of(client) == worker
@@ -171,7 +172,6 @@ def test_a_blocked_worker_is_told_with_its_stack_and_replaced(live_server: LiveS
     with RawClient(server.port) as client:
         pid = pid_of(client)
         client.send(request("/block"))
-        began = time.monotonic()
 
         server.stderr.wait_for(f"Worker [{pid}] has not turned its event loop for 1 s:")
         server.stderr.wait_for("time.sleep(3600)")
@@ -179,5 +179,4 @@ def test_a_blocked_worker_is_told_with_its_stack_and_replaced(live_server: LiveS
         wait_ready(server, 3)
         server.stderr.wait_for(f"Worker [{pid}] still does not turn its event loop: killing it after 5 s.")
         server.stderr.wait_for(f"Worker [{pid}] was ended by SIGKILL.")
-        assert time.monotonic() - began < PATIENCE
     assert 1 < len([line for line in server.stderr.lines() if "is ready" in line]) == 3

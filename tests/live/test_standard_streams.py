@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live.raw import RawClient
-from tests.live.servers import command
+from tests.live.servers import START_PATIENCE, command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,7 @@ def served(
                         assert client.get().status == 200
             finally:
                 process.terminate()
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=START_PATIENCE)
     return process.returncode, out, err
 
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_told_is_told_by_the_exit_code(
         stderr=number,
         env=BUFFERED if buffered else BUFFERED | {"PYTHONUNBUFFERED": "1"},
     ) as process:
-        assert process.wait(20) == code
+        assert process.wait(START_PATIENCE) == code
 
 
 @pytest.mark.parametrize(("taken", "told"), [("sys.stderr", True), ("sys.stderr = sys.stdout", False)])
@@ -140,7 +140,7 @@ def test_an_application_that_takes_stderr_away_leaves_stdout_for_the_last_word(
     (tmp_path / "takes.py").write_text(f"import sys\n{taken} = None\nraise RuntimeError('no such table')")
     words = command("takes:app", anyio_backend, {"port": 0, "app_dir": tmp_path, **settings})
 
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=START_PATIENCE, check=False)
 
     assert ended.returncode == 3
     assert ("Error: importing takes failed: RuntimeError: no such table\n" in ended.stdout) == told
@@ -152,7 +152,11 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(words: list[str]) -> No
     os.close(reader)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "asgiserve", *words], stdout=number, stderr=subprocess.PIPE, timeout=20, check=False
+            [sys.executable, "-m", "asgiserve", *words],
+            stdout=number,
+            stderr=subprocess.PIPE,
+            timeout=START_PATIENCE,
+            check=False,
         )
     finally:
         os.close(number)

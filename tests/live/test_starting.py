@@ -10,7 +10,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient
-from tests.live.servers import command
+from tests.live.servers import START_PATIENCE, command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ REPORT = "tests.live.applications:report"
 def failed_start(target: str, backend: Backend, **settings: Any) -> str:
     """What it says on stderr; fails unless it leaves with code 3, one sentence and no traceback of ours."""
     words = command(target, backend, {"port": 0, **settings})
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
     assert done.returncode == 3, (done.returncode, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("Error: ")
@@ -61,7 +61,7 @@ def test_a_unix_socket_serves_and_its_file_goes_with_the_server(live_server: Liv
     assert server.urls == [f"unix:{path}"]
 
     words = ["curl", "--silent", "--show-error", "--unix-socket", str(path), "http://localhost/x?y=1"]
-    answer = subprocess.run(words, capture_output=True, check=True, timeout=20).stdout
+    answer = subprocess.run(words, capture_output=True, check=True, timeout=START_PATIENCE).stdout
 
     assert b'"path": "/x"' in answer
     assert b'"client": null' in answer
@@ -85,7 +85,7 @@ def test_a_name_is_served_on_all_its_addresses_with_one_port(live_server: LiveSe
 
     server = live_server(REPORT, host="localhost", port=0)
 
-    server.stderr.wait_for("asgiserve running on", count=len(expected))
+    server.stderr.wait_for("asgiserve running on", count=len(expected), patience=START_PATIENCE)
     assert len(server.urls) == len(expected)
     assert {url.rpartition(":")[2] for url in server.urls} == {str(server.port)}
     for address in expected:
@@ -97,7 +97,7 @@ def test_a_port_and_a_unix_socket_are_served_by_one_server(live_server: LiveServ
 
     server = live_server(REPORT, bind="127.0.0.1:0", uds=path)
 
-    server.stderr.wait_for("asgiserve running on", count=2)
+    server.stderr.wait_for("asgiserve running on", count=2, patience=START_PATIENCE)
     assert server.urls == [f"http://127.0.0.1:{server.port}", f"unix:{path}"]
     for one in (socket.socket(), socket.socket(socket.AF_UNIX)):
         with one:

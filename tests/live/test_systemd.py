@@ -18,7 +18,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE, command
+from tests.live.servers import PATIENCE, START_PATIENCE, command
 from tests.live.test_workers import wait_ready
 from tests.support.certificates import Authority
 
@@ -78,7 +78,7 @@ def test_the_passed_sockets_are_all_that_is_served(live_server: LiveServers, pro
     with listening() as web, listening() as admin:
         server = live_server(SITE, bind=[], **passing({"web": web, "admin": admin}), **processes)
 
-        server.stderr.wait_for("asgiserve running on", count=2)
+        server.stderr.wait_for("asgiserve running on", count=2, patience=START_PATIENCE)
         assert server.urls == [f"http://127.0.0.1:{port_of(one)}" for one in (web, admin)]
         for one in (web, admin):
             assert told_by(port_of(one))["server"] == list(one.getsockname())
@@ -88,7 +88,7 @@ def test_a_named_socket_is_served_as_the_settings_say(live_server: LiveServers) 
     with listening() as web, listening() as admin:
         server = live_server(SITE, bind=["fd:admin,tls=off"], **passing({"web": web, "admin": admin}))
 
-        server.stderr.wait_for("asgiserve running on", count=2)
+        server.stderr.wait_for("asgiserve running on", count=2, patience=START_PATIENCE)
         assert server.urls == [f"http://127.0.0.1:{port_of(one)}" for one in (admin, web)]
 
 
@@ -143,7 +143,7 @@ def test_what_makes_no_sense_is_one_sentence(
         options = passing({"web": web}, variable)
         words = [*options["wrapper"], *command(SITE, anyio_backend, settings)]
         done = subprocess.run(
-            words, pass_fds=options["pass_fds"], capture_output=True, text=True, check=False, timeout=20
+            words, pass_fds=options["pass_fds"], capture_output=True, text=True, check=False, timeout=START_PATIENCE
         )
     assert done.returncode == code
     assert sentence in done.stderr
@@ -156,11 +156,11 @@ def test_systemds_own_tool_starts_the_server_at_the_first_connection(live_server
     wrapper = ["systemd-socket-activate", "-l", str(path), "--fdname=web"]
     server = live_server(SITE, bind=["fd:web"], wrapper=wrapper, ready="Listening on")
     with closing(socket.socket(socket.AF_UNIX)) as client:
-        client.settimeout(PATIENCE)
+        client.settimeout(START_PATIENCE)
         client.connect(str(path))
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
-    server.stderr.wait_for("asgiserve running on ")
+    server.stderr.wait_for("asgiserve running on ", patience=START_PATIENCE)
     assert server.urls == [f"unix:{path}"]
 
 

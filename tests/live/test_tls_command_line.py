@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.live.backends import one_loop_per_library
-from tests.live.servers import PATIENCE, command
+from tests.live.servers import PATIENCE, START_PATIENCE, command
 from tests.live.websocket_raw import talk_over_tls
 from tests.support.certificates import Authority
 
@@ -44,7 +44,7 @@ def pair(authority: Authority) -> Pair:
 
 def curl(*arguments: str | Path) -> str:
     words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -178,7 +178,7 @@ def test_files_that_make_no_sense_are_one_sentence_and_exit_code_3(
     settings = {"port": 0, "ssl_certfile": pair.certfile, "ssl_keyfile": other.keyfile}
 
     done = subprocess.run(
-        command(APP, anyio_backend, settings), capture_output=True, text=True, timeout=30, check=False
+        command(APP, anyio_backend, settings), capture_output=True, text=True, timeout=START_PATIENCE, check=False
     )
 
     assert done.returncode == 3

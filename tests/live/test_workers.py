@@ -17,7 +17,7 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE, command
+from tests.live.servers import PATIENCE, START_PATIENCE, command
 
 if TYPE_CHECKING:
     from tests.live.backends import Backend
@@ -31,7 +31,7 @@ SITE = "tests.live.worker_site:app"
 
 def wait_ready(server: ProcessServer, count: int) -> list[int]:
     """Wait until so many workers have become ready since the start; the process ids of all, in that order."""
-    server.stderr.wait_for("] is ready", count)
+    server.stderr.wait_for("] is ready", count, patience=START_PATIENCE)
     return [int(pid) for pid in re.findall(r"Worker \[(\d+)\] is ready", server.stderr.text)]
 
 
@@ -248,7 +248,10 @@ def test_an_application_that_does_not_start_is_told_once_and_ends_with_3(
     anyio_backend: Backend, target: str, sentence: str
 ) -> None:
     done = subprocess.run(
-        command(target, anyio_backend, {"workers": 4, "port": 0}), capture_output=True, text=True, timeout=PATIENCE
+        command(target, anyio_backend, {"workers": 4, "port": 0}),
+        capture_output=True,
+        text=True,
+        timeout=START_PATIENCE,
     )
 
     assert done.returncode == 3
@@ -269,7 +272,9 @@ def test_a_worker_that_cannot_log_as_the_settings_say_has_a_sentence_for_it_and_
     path.write_text(json.dumps({"version": 1, "root": {"handlers": ["file"]}, **table}))
     settings = {"workers": 2, "port": 0, "log_config": path}
 
-    done = subprocess.run(command(SITE, anyio_backend, settings), capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        command(SITE, anyio_backend, settings), capture_output=True, text=True, timeout=START_PATIENCE
+    )
 
     assert done.returncode == 3
     first, second = done.stderr.splitlines()
@@ -349,7 +354,7 @@ def test_signals_for_the_supervisor_do_nothing_to_a_worker_whose_lines_have_its_
     """`pkill -HUP asgiserve` reaches all of them."""
     server = live_server(SITE, workers=1, limit_max_requests=1000)
     (worker,) = wait_ready(server, 1)
-    server.stderr.wait_for(f"INFO:     [{worker}] Application startup complete.")
+    server.stderr.wait_for(f"INFO:     [{worker}] Application startup complete.", patience=START_PATIENCE)
 
     for number in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1):
         os.kill(worker, number)
@@ -484,7 +489,7 @@ except asgiserve.StartupError as error:
 def test_a_worker_that_cannot_read_its_settings_has_a_sentence_for_it(anyio_backend: Backend) -> None:
     words = [sys.executable, "-c", MADE_HERE.replace("BACKEND", anyio_backend[0])]
 
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=START_PATIENCE)
 
     assert done.stderr == "Error: cannot read what the supervisor has sent: No module named 'made_here'\n"
     assert done.stdout == "The first worker ended with exit code 3 before it was ready: it says why above.\n"
@@ -511,7 +516,7 @@ def test_run_takes_workers_and_returns_after_a_signal(anyio_backend: Backend, tm
             if ready == 2:
                 break
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=START_PATIENCE)
     finally:
         process.kill()
         process.wait()

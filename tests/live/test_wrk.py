@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.live.servers import START_PATIENCE
+
 if TYPE_CHECKING:
     from tests.live.conftest import LiveServers
 
@@ -22,7 +24,7 @@ def test_no_request_fails(live_server: LiveServers) -> None:
     server = live_server("tests.live.applications:report", access_log=False)
 
     words = ["wrk", "--threads", "1", "--connections", "64", "--duration", "2s", f"{server.url}/"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
 
     assert done.returncode == 0, done.stderr
     assert "Socket errors" not in done.stdout, done.stdout
