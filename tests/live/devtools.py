@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from websockets.sync.client import connect
 
-from tests.live.servers import PATIENCE
+from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Page:
         self._session = {"sessionId": self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
         self._call("Page.enable")
         self._call("Page.navigate", url=url)
-        while json.loads(self._devtools.recv(PATIENCE)).get("method") != "Page.loadEventFired":
+        while json.loads(self._devtools.recv(START_PATIENCE)).get("method") != "Page.loadEventFired":
             pass
 
     def evaluate(self, script: str) -> Any:
@@ -68,7 +68,7 @@ class Page:
         call = {"id": self._count, "method": method, "params": parameters, **self._session}
         self._devtools.send(json.dumps(call))
         while True:
-            answer: dict[str, Any] = json.loads(self._devtools.recv(PATIENCE))
+            answer: dict[str, Any] = json.loads(self._devtools.recv(START_PATIENCE))
             if answer.get("id") == self._count:
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
@@ -90,7 +90,7 @@ def opened(url: str, profile: Path) -> Iterator[Page]:
             page.open(url)
             yield page
             devtools.send(json.dumps({"id": 0, "method": "Browser.close"}))
-            browser.wait(PATIENCE)
+            browser.wait(START_PATIENCE)
     finally:
         browser.kill()
         browser.wait()

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from asgiserve.demo import app as demo
-from tests.live.servers import PATIENCE, START_PATIENCE
+from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def test_the_page_is_shown_and_its_clock_ends_when_the_browser_leaves(live_serve
     assert "<h1><span>asgiserve</span> is running</h1>" in page
     assert f"127.0.0.1:{server.port}" in page
     assert "Chrome" in page
-    assert app.ended.wait(PATIENCE)
+    assert app.ended.wait(START_PATIENCE)
 
 
 def test_the_page_can_be_drawn(live_server: LiveServers, tmp_path: Path) -> None:
