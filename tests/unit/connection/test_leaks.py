@@ -254,7 +254,6 @@ def traced() -> Iterator[Callable[[], int]]:
         yield in_use
     finally:
         tracemalloc.stop()
-        gc.unfreeze()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
