@@ -50,11 +50,6 @@ def room_for_a_crowd(many: Many) -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-KEPT_WAITING = 3.0
-"""Seconds. A machine that has other things to do lets one request in a thousand wait for a good part of one; who is
-starved waits for ever."""
-
-
 def seconds(client: RawClient) -> float:
     """How long one request takes."""
     began = time.perf_counter()
@@ -68,8 +63,8 @@ def assert_as_quick_as(usual: float, waits: list[float]) -> None:
         f"usually {usual * 1000:.2f} ms, here {statistics.median(waits) * 1000:.2f}, at most {max(waits) * 1000:.2f}"
     )
     print(found)
-    assert statistics.median(waits) < 5 * usual + 0.05, found
-    assert max(waits) < KEPT_WAITING, found
+    assert statistics.median(waits) < 5 * usual + 0.01, found
+    assert max(waits) < 1, found
 
 
 def usual_for(client: RawClient) -> float:
@@ -205,7 +200,7 @@ def assert_starves_nobody(server: ProcessServer, data: bytes, *, again: bool) ->
             stack.enter_context(one.running())
         waits = [seconds(good) for _ in range(50)]
     print(f"at most {max(waits) * 1000:.1f} ms beside {sum(one.received for one in greedy) / 2**20:.0f} MiB")
-    assert max(waits) < KEPT_WAITING
+    assert max(waits) < 1
     assert all(one.received for one in greedy)
 
 
@@ -229,4 +224,4 @@ def test_applications_that_send_for_ever_to_nobody_starve_nobody(live_server: Li
             client.reset()
         waits = [seconds(good) for _ in range(50)]
     print(f"at most {max(waits) * 1000:.1f} ms")
-    assert max(waits) < KEPT_WAITING
+    assert max(waits) < 1

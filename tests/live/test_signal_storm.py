@@ -30,6 +30,9 @@ SITE = "tests.live.storm_site:app"
 SIGNALS = 50
 SECONDS = 0.5
 
+BOUND = 5.0
+"""Seconds, for all of it: a storm ends nothing later than one signal does."""
+
 PHASES = {
     "import": ("site: imported", {130, 143}),
     "startup": ("site: starts", {130, 143}),
@@ -65,10 +68,12 @@ def test_a_storm_of_signals_is_a_stop_and_no_accident(
     if phase in WITH_A_STOP:
         server.send_signal(signal.SIGTERM)
         server.stderr.wait_for(line)
+    began = time.monotonic()
 
     storm(server.send_signal, seed=len(phase))
 
     code = server.wait_exit()
+    assert time.monotonic() - began < BOUND
     said = server.stderr.text
     # A third signal to a supervisor kills the workers, which is no good end of theirs.
     assert code in (codes | {1} if "killing the workers" in said else codes)

@@ -152,7 +152,7 @@ def test_a_second_signal_cancels_at_once(live_server: LiveServers, number: signa
         server.send_signal(number)
 
         server.stderr.wait_for("request: cancelled")
-        server.wait_exit()
+        server.wait_exit(timeout=3)
     assert_lifespan_ran(server)
 
 

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-PACE: Final = Pace(linger=0.5, notice=0.8, ws_close=1.4, grace=3.0, lifespan=2.0)
+PACE: Final = Pace(linger=0.3, notice=0.4, ws_close=0.7, grace=1.2, lifespan=1.0)
 
 QUICK_GRACE: Final = 5.0
 
-LATE: Final = 2.5
+LATE: Final = 1.0
 """How late something may be on a machine that has other things to do as well. What is to come at once still comes
 before the grace period ends."""
 
@@ -276,7 +276,7 @@ def check_stderr(row: Row, lines: list[str]) -> None:
         assert lines[-1] == "Error: Application shutdown failed: RuntimeError: no database\n"
         return  # with the traceback of the application's error
     elif row.lifespan == "hangs":
-        assert lines[-1].startswith("Error: The application's lifespan shutdown took longer than 2 s")
+        assert lines[-1].startswith("Error: The application's lifespan shutdown took longer than 1 s")
     assert strange == []
     if row.graceful.app is not App.GOES_ON:
         assert "ERROR: " not in said

@@ -101,11 +101,11 @@ def test_pings_of_the_server_keep_a_quiet_client(live_server: LiveServers, liste
         if scope["type"] != "websocket":
             raise NotImplementedError
         await accepted(receive, send)
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(2.5):
             await (receive() if listens else ended.wait())
         await send({"type": "websocket.send", "text": "still here"})
 
-    server = live_server(app, ws_ping_interval=0.1, ws_ping_timeout=2)
+    server = live_server(app, ws_ping_interval=0.1, ws_ping_timeout=1)
     with connected(server, ping_interval=None) as client:
         assert client.recv(PATIENCE) == "still here"
 

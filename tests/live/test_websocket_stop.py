@@ -58,15 +58,17 @@ def assert_lifespan_ran(server: ProcessServer) -> None:
 def test_open_websockets_are_closed_with_1012_and_the_server_ends_at_once(
     live_server: LiveServers, number: signal.Signals
 ) -> None:
-    server = live_server(ECHO, timeout_graceful_shutdown=60, timeout_shutdown_notice=30)
+    server = live_server(ECHO, timeout_graceful_shutdown=60, timeout_shutdown_notice=20)
     with ExitStack() as stack:
         clients = [stack.enter_context(connected(server)) for _ in range(20)]
         server.stderr.wait_for(OPEN, 20)
+        began = time.monotonic()
 
         server.send_signal(number)
 
         assert {close_code(client) for client in clients} == {1012}
         assert server.wait_exit() == 0
+        assert time.monotonic() - began < 3
     assert server.stderr.text.count("websocket: 1012 ''\n") == 20
     assert_lifespan_ran(server)
 
@@ -77,7 +79,7 @@ def test_an_application_that_goes_on_is_cancelled_when_the_grace_period_ends(
     live_server: LiveServers, app: str, number: signal.Signals
 ) -> None:
     """Its client was told at once all the same."""
-    server = live_server(app, timeout_graceful_shutdown=5)
+    server = live_server(app, timeout_graceful_shutdown=2)
     with connected(server) as client:
         server.stderr.wait_for(OPEN)
         began = time.monotonic()
@@ -85,7 +87,7 @@ def test_an_application_that_goes_on_is_cancelled_when_the_grace_period_ends(
         server.send_signal(number)
 
         assert close_code(client) == 1012
-        assert time.monotonic() - began < 4.9
+        assert time.monotonic() - began < 1.9
         server.stderr.wait_for("websocket: cancelled")
         assert server.wait_exit() == 0
     assert_lifespan_ran(server)
@@ -114,7 +116,7 @@ def test_a_client_that_does_not_answer_the_close_delays_the_end_by_its_deadline(
 
         assert client.hear_close().code == 1012
         assert server.wait_exit() == 0
-        assert time.monotonic() - began > 0.2
+        assert 0.2 < time.monotonic() - began < 3
 
 
 # --- the client's end -------------------------------------------------------------------------

@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.live, one_loop_per_library]
 
 ONE_WORKER = {"workers": 1, "limit_max_requests": 1000}
 
-LATE = 5.0
-"""What a machine that has other things to do may take longer. Without what is tested, it would take for ever."""
+LATE = 1.5
+"""What a machine that has other things to do may take longer."""
 
 
 def assert_left_behind(server: ProcessServer, began: float) -> None:
