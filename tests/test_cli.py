@@ -18,6 +18,7 @@ import pytest
 
 from asgiserve.config import OPTIONS
 from tests.support.command_line import HELLO, command_line
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -301,12 +302,7 @@ def test_it_says_where_it_serves_and_logs_requests_to_stdout(applications: Calla
 
 
 def test_the_module_can_be_run() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "asgiserve", "--version"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-    )
+    done = ran([sys.executable, "-m", "asgiserve", "--version"])
 
+    assert done.returncode == 0
     assert f"anyio {version(anyio.__name__)}" in done.stdout

@@ -20,6 +20,7 @@ from asgiserve.config import OPTIONS, Launch
 from asgiserve.from_uvicorn import FOREIGN
 from asgiserve.print_config import config_lines
 from tests.support.command_line import HELLO, command_line
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -528,9 +529,7 @@ def complete(shell: str, line: str) -> str:
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "asgiserve"], env=environ, capture_output=True, text=True, check=False, timeout=20
-    )
+    done = ran([sys.executable, "-m", "asgiserve"], env=environ)
     return done.stdout
 
 
@@ -553,7 +552,7 @@ def test_the_completion_of_a_shell_is_written_and_is_a_script(
     assert sign in out
     if shutil.which(shell):
         (tmp_path / "script").write_text(out)
-        subprocess.run([shell, "-n", tmp_path / "script"], check=True, timeout=20)
+        assert ran([shell, "-n", tmp_path / "script"]).returncode == 0
 
 
 @pytest.mark.live
@@ -577,7 +576,7 @@ def test_bash_completes_by_the_script(tmp_path: Path) -> None:
     typed = "COMP_WORDS=(asgiserve --lifespan o); COMP_CWORD=2; _asgiserve_completion asgiserve"
     script = f'eval "$(_ASGISERVE_COMPLETE=source_bash asgiserve)"; {typed}; printf "%s\n" "${{COMPREPLY[@]}}"'
 
-    done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True, timeout=20)
+    done = ran(["bash", "-c", script], env=environ)
 
     assert done.stdout.split() == ["on", "off"]
 
@@ -633,15 +632,7 @@ def test_a_process_serves_by_all_its_sources(tmp_path: Path) -> None:
 def test_a_process_says_what_it_was_asked_and_leaves(
     tmp_path: Path, words: list[str], code: int, out: str, err: str
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "asgiserve", *words],
-        cwd=tmp_path,
-        env={**os.environ, "ASGISERVE_PORT": "7"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    done = ran([sys.executable, "-m", "asgiserve", *words], cwd=tmp_path, env={**os.environ, "ASGISERVE_PORT": "7"})
 
     assert done.returncode == code
     assert out in done.stdout

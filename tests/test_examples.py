@@ -14,6 +14,8 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.support.processes import ran
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -92,7 +94,7 @@ def test_the_echo_of_the_page_on_websockets_echoes(backend: str, tmp_path: Path)
 def test_serve_in_trio_serves_asks_and_ends() -> None:
     command = [sys.executable, str(EXAMPLES / "serve_in_trio.py")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = ran(command)
 
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
@@ -104,7 +106,7 @@ def test_serve_in_trio_serves_asks_and_ends() -> None:
 def test_serve_with_pool_closes_the_pool_after_the_last_request(backend: str) -> None:
     command = [sys.executable, str(EXAMPLES / "serve_with_pool.py"), backend]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = ran(command)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["from the pool", "pool closed"]
@@ -130,13 +132,10 @@ def test_the_tests_of_the_tutorial_pass_on_both_backends(tmp_path: Path) -> None
         (tmp_path / name).write_text(text)
     plugins = ["-p", "asgiserve_pytest", "-p", "anyio.pytest_plugin"]
 
-    done = subprocess.run(
+    done = ran(
         [sys.executable, "-m", "pytest", *plugins, "-W", "error", "--asgi-backend", "both"],
         cwd=tmp_path,
         env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        timeout=60,
     )
 
     assert [name for name, _ in files] == ["test_hello.py", "test_errors.py", "test_events.py"]

@@ -6,11 +6,12 @@ import configparser
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.processes import ran
 
 UNITS = Path(__file__).parent.parent / "examples" / "systemd"
 SERVICE, SOCKET = UNITS / "asgiserve.service", UNITS / "asgiserve.socket"
@@ -34,7 +35,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     (tmp_path / SOCKET.name).write_text(SOCKET.read_text())
 
     words = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", SERVICE.name, SOCKET.name]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = ran(words, cwd=tmp_path)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -43,14 +44,7 @@ def test_the_command_line_understands_what_the_unit_starts(tmp_path: Path) -> No
     program, *words = command()
     assert Path(program).name == "asgiserve"
 
-    done = subprocess.run(
-        [sys.executable, "-m", "asgiserve", *words, "--print-config"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = ran([sys.executable, "-m", "asgiserve", *words, "--print-config"], cwd=tmp_path)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert 'app = "myproject.main:app"' in done.stdout

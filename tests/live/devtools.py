@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from websockets.sync.client import connect
 
-from tests.live.servers import START_PATIENCE
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from tests.live.servers import PATIENCE, START_PATIENCE, Lines
+from tests.live.servers import PATIENCE, Lines
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

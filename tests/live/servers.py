@@ -14,6 +14,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from asgiserve.server import serve
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,14 +39,13 @@ if TYPE_CHECKING:
     from asgiserve.types import ASGIApplication
     from tests.live.backends import Backend
 
-__all__ = ["PATIENCE", "START_PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
+__all__ = ["LATE", "PATIENCE", "Lines", "ProcessServer", "ThreadServer", "command"]
 
 PATIENCE: Final = 10.0
 """How long a test waits for what should happen at once. Only a failing test ever waits this long."""
 
-START_PATIENCE: Final = 60.0
-"""As long where processes are to start first: most of what that costs are imports, of a framework above all, and other
-runs of the tests may be doing the same at that moment."""
+LATE: Final = 1.5
+"""Seconds that what has its time may come later on a machine that has other things to do as well."""
 
 _STOP_SETTINGS: Final = {"timeout_graceful_shutdown": 5, "timeout_linger": 0.1}
 """For every server that a test does not tell otherwise: ends soon, and well within PATIENCE."""
@@ -226,6 +227,11 @@ class ProcessServer:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
+
+    def wait_workers(self, count: int) -> list[int]:
+        """Wait until so many workers have become ready since the start; the process ids of all, in that order."""
+        self.stderr.wait_for("] is ready", count, patience=START_PATIENCE)
+        return [int(pid) for pid in re.findall(r"Worker \[(\d+)\] is ready", self.stderr.text)]
 
     def send_signal(self, number: signal.Signals) -> None:
         self._signalled = self._signalled or number in _ENDS

@@ -19,7 +19,8 @@ MOMENT = 0.1
 """Seconds that each phase takes."""
 
 
-def seconds(phase: str) -> float:
+def duration(phase: str) -> float:
+    """In seconds."""
     return 60.0 if os.environ.get("STORM_SITE_STAYS_IN") == phase else MOMENT
 
 
@@ -34,7 +35,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     assert scope["type"] == "lifespan"
     await receive()
     say("site: starts")
-    await anyio.sleep(seconds("startup"))
+    await anyio.sleep(duration("startup"))
     await send({"type": "lifespan.startup.complete"})
     await receive()
     say("site: stops")
@@ -45,4 +46,4 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 say("site: imported")
 atexit.register(work, MOMENT)
-work(seconds("import"))
+work(duration("import"))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +14,8 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from tests.live import django_site
 from tests.live.applications import report
 from tests.live.backends import on_asyncio_only, one_loop_per_library
+from tests.live.curl import curl, needs_curl
 from tests.live.raw import RawClient
-from tests.live.servers import START_PATIENCE
 from tests.live.test_tls import CONTEXTS
 
 if TYPE_CHECKING:
@@ -41,47 +39,42 @@ TRAEFIK = {**NGINX, "X-Forwarded-Host": "a.example", "X-Forwarded-Port": "443", 
 PROXY_V1 = b"PROXY TCP4 203.0.113.7 198.51.100.1 5678 443\r\n"
 EVERYTHING = "for,proto,host,port,prefix"
 
-with_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
 
-
-def curl(*arguments: str) -> dict[str, Any]:
-    words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *arguments]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=START_PATIENCE)
-    assert done.returncode == 0, done.stderr.decode()
-    told: dict[str, Any] = json.loads(done.stdout)
+def told_by_curl(*arguments: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(curl(*arguments)[0])
     return told
 
 
 # --- over sockets -----------------------------------------------------------------------------
 
 
-@with_curl
+@needs_curl
 def test_a_proxy_on_this_machine_is_believed_and_nobody_else(live_server: LiveServers) -> None:
     server = live_server(report)
     field = ("--header", "X-Forwarded-For: 203.0.113.7")
-    assert curl(*field, server.url)["client"] == ["203.0.113.7", 0]
+    assert told_by_curl(*field, server.url)["client"] == ["203.0.113.7", 0]
     other = ("--interface", "127.0.0.2")
-    assert curl(*field, *other, server.url)["client"][0] == "127.0.0.2"
+    assert told_by_curl(*field, *other, server.url)["client"][0] == "127.0.0.2"
 
 
-@with_curl
+@needs_curl
 @one_loop_per_library
 def test_the_peers_of_a_unix_socket_are_believed_if_it_is_named(live_server: LiveServers, tmp_path: Path) -> None:
     for setting, client in (("unix", ["203.0.113.7", 0]), ("127.0.0.1", None)):
         path = str(tmp_path / f"{setting}.sock")
         live_server(REPORT, uds=path, forwarded_allow_ips=setting)
-        told = curl("--unix-socket", path, "--header", "X-Forwarded-For: 203.0.113.7", "http://app/")
+        told = told_by_curl("--unix-socket", path, "--header", "X-Forwarded-For: 203.0.113.7", "http://app/")
         assert told["client"] == client
 
 
-@with_curl
+@needs_curl
 @one_loop_per_library
 def test_the_environment_names_the_trusted_proxies(live_server: LiveServers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "127.0.0.2/32")
     server = live_server(REPORT)
     field = ("--header", "X-Forwarded-For: 203.0.113.7")
-    assert curl(*field, server.url)["client"][0] == "127.0.0.1"
-    assert curl(*field, "--interface", "127.0.0.2", server.url)["client"] == ["203.0.113.7", 0]
+    assert told_by_curl(*field, server.url)["client"][0] == "127.0.0.1"
+    assert told_by_curl(*field, "--interface", "127.0.0.2", server.url)["client"] == ["203.0.113.7", 0]
 
 
 def test_requests_as_nginx_writes_them(live_server: LiveServers) -> None:
@@ -98,10 +91,10 @@ def test_requests_as_nginx_writes_them(live_server: LiveServers) -> None:
         assert "6.6.6.6" not in str(told)
 
 
-@with_curl
+@needs_curl
 def test_haproxys_header_as_curl_writes_it(live_server: LiveServers) -> None:
     server = live_server(report, proxy_protocol=True)
-    told = curl("--haproxy-protocol", server.url)
+    told = told_by_curl("--haproxy-protocol", server.url)
     assert told["client"][0] == "127.0.0.1"
     with RawClient(server.port) as client:
         client.send(PROXY_V1)

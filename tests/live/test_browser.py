@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import shutil
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import anyio
 import pytest
 
 from asgiserve.demo import app as demo
-from tests.live.servers import START_PATIENCE
+from tests.support.processes import START_PATIENCE, ran
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,7 @@ def chromium(profile: Path, *arguments: str) -> str:
     flags = ["headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking"]
     flags += ["disable-component-update", "disable-sync", f"user-data-dir={profile}"]
     words = [CHROMIUM, *(f"--{flag}" for flag in flags), *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -21,7 +21,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import request
-from tests.live.servers import PATIENCE, START_PATIENCE, command
+from tests.live.servers import PATIENCE, command
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ def test_a_failed_start_leaves_no_files(
     anyio_backend: Backend, tmp_path: Path, target: str, processes: dict[str, int]
 ) -> None:
     words = command(target, anyio_backend, {**files(tmp_path), **processes})
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
     assert done.returncode == 3
     assert_nothing_is_left_in(tmp_path)
 
@@ -179,7 +180,7 @@ def test_a_second_server_is_refused_with_the_number_of_the_first(
 ) -> None:
     server = live_server(SITE, **files(tmp_path))
     words = command(SITE, anyio_backend, {**files(tmp_path), "port": 0})
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
     sentence = f"Error: --pid-file: a server runs already as process {server.process.pid}: {tmp_path}/app.pid is its\n"
     assert (done.returncode, done.stderr.endswith(sentence)) == (3, True), done.stderr
     assert told_by(server)
@@ -276,5 +277,5 @@ def test_a_user_that_makes_no_sense_is_one_sentence(
     anyio_backend: Backend, settings: dict[str, str], sentence: str
 ) -> None:
     words = command(SITE, anyio_backend, {"port": 0, **settings})
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (3, sentence)

@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.live.applications import BLOCK, blocks, report, too_large
-from tests.live.servers import START_PATIENCE
+from tests.live.curl import curl, needs_curl
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.live.conftest import LiveServers
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine"),
-]
+pytestmark = [pytest.mark.live, needs_curl]
 
 UPLOAD = BLOCK * 16
-
-
-def curl(*arguments: str, data: bytes = b"") -> tuple[bytes, str]:
-    """What curl read, and what it says of the way (with `--verbose`). Fails if curl does."""
-    words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *arguments]
-    done = subprocess.run(words, input=data, capture_output=True, check=False, timeout=START_PATIENCE)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout, done.stderr.decode()
 
 
 def told(*arguments: str, data: bytes = b"") -> dict[str, Any]:

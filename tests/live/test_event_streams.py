@@ -10,7 +10,6 @@ import pytest
 
 from tests.live.backends import on_asyncio_only, on_trio_only, one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from tests.live.conftest import LiveServers
@@ -30,7 +29,7 @@ def serving(live_server: LiveServers, workers: int, **settings: float) -> Proces
     """The server, whose workers are all ready: the supervisor knows it too."""
     server = live_server(SITE, workers=workers, **settings)
     if workers > 1:
-        server.stderr.wait_for("] is ready", workers, patience=START_PATIENCE)
+        server.wait_workers(workers)
     return server
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +10,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient
-from tests.live.servers import START_PATIENCE
 from tests.live.websocket_raw import upgrade
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from tests.live.backends import Backend
@@ -86,13 +85,7 @@ def test_what_connections_need_is_imported_before_there_are_any(
 
 def program(source: str, *arguments: str) -> list[str]:
     """What a program of its own prints, a line each. Everything else that it says fails the test."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", source, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=START_PATIENCE,
-    )
+    done = ran([sys.executable, "-W", "error", "-c", source, *arguments])
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 

@@ -19,7 +19,7 @@ import pytest
 
 from tests.live.backends import on_asyncio_only
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE
+from tests.live.servers import LATE, PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +33,6 @@ pytestmark = pytest.mark.live
 
 SITE = "tests.support.stop_site:app"
 ENTERED = "app: entered"
-
-LATE = 1.5
-"""What a machine that has other things to do may take longer."""
 
 
 def stopped(server: ProcessServer, path: str) -> tuple[int, float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import START_PATIENCE, command
+from tests.live.servers import command
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_failed_start_is_a_json_object_too(
     (tmp_path / "broken_site.py").write_text("1 / 0")
     words = [*command(f"{module}:app", anyio_backend, {"port": 0, "log_format": "json"}), "--app-dir", str(tmp_path)]
 
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
 
     last = objects(done.stderr)[-1]
     assert done.returncode == 3

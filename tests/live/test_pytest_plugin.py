@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from tests.support.processes import ran
 
 pytestmark = pytest.mark.live
 
@@ -42,14 +43,7 @@ class Suite:
         loaded = [word for name in ("asgiserve_pytest", *plugins) for word in ("-p", name)]
         command = [sys.executable, "-m", "pytest", "-v", "-W", "error", "-p", "no:cacheprovider", *loaded, *words]
         own = {"PYTHONPATH": str(ROOT / "src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
-        done = subprocess.run(
-            [*command, "test_it.py"],
-            cwd=self._directory,
-            env={**os.environ, **own, "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = ran([*command, "test_it.py"], cwd=self._directory, env={**os.environ, **own, "NO_COLOR": "1"})
         assert not done.stderr, done.stderr
         return done.stdout
 
@@ -164,7 +158,7 @@ def test_a_fixture_that_asks_for_the_one_it_replaces_has_both_backends(suite: Su
 def test_a_value_of_the_ini_file_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "asgiserve_pytest", "-o", "asgi_backend=curio"]
     own = {"PYTHONPATH": str(ROOT / "src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True, timeout=60)
+    done = ran(command, cwd=tmp_path, env={**os.environ, **own})
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "asgi_backend: expected asyncio, trio or both, but got 'curio'" in done.stderr

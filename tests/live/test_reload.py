@@ -10,9 +10,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import START_PATIENCE
 from tests.live.test_rolling import answer_of, write
-from tests.live.test_workers import wait_ready
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +104,7 @@ def test_it_may_begin_with_code_that_does_not_import(
 
     write("right")
 
-    wait_ready(server, 1)
+    server.wait_workers(1)
     assert answer_of(server) == b"right"
     server.expect_traceback()
 
@@ -150,7 +149,7 @@ def test_a_terminal_that_is_closed_ends_it(reloading: Callable[..., ProcessServe
 def test_reload_has_one_worker(live_server: LiveServers, write: Callable[..., Path]) -> None:
     server = live_server("rolling_application:app", reload=True, workers=3, app_dir=write("one"))
 
-    wait_ready(server, 1)
+    server.wait_workers(1)
 
     assert "--workers: reload has one worker; 3 are for a server without it" in server.stderr.text
 

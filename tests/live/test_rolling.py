@@ -11,8 +11,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import START_PATIENCE
-from tests.live.test_workers import SITE, pid_of, wait_ready
+from tests.live.test_workers import SITE, pid_of
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +66,7 @@ def answer_of(server: ProcessServer) -> bytes:
 
 def test_sighup_brings_new_code_while_old_requests_finish(live_server: LiveServers, write: Callable[..., Path]) -> None:
     server = live_server("rolling_application:app", workers=2, app_dir=write("old"), timeout_graceful_shutdown=60)
-    wait_ready(server, 2)
+    server.wait_workers(2)
     with RawClient(server.port) as client:
         client.send(request("/", "Content-Length: 2", method="POST") + b"a")
         server.stdout.wait_for("request: entered")
@@ -88,7 +88,7 @@ def test_new_code_that_does_not_start_leaves_the_old_in_place(
     live_server: LiveServers, write: Callable[..., Path]
 ) -> None:
     server = live_server("rolling_application:app", workers=2, app_dir=write("old"))
-    wait_ready(server, 2)
+    server.wait_workers(2)
 
     write("new", more="import nonsense")
     server.send_signal(signal.SIGHUP)
@@ -110,7 +110,7 @@ def test_new_code_that_does_not_start_leaves_the_old_in_place(
 
 def test_a_worker_is_replaced_after_its_requests(live_server: LiveServers) -> None:
     server = live_server(SITE, limit_max_requests=5, timeout_linger=5)
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
     with RawClient(server.port) as client:
         for _ in range(5):
             assert pid_of(client) == first
@@ -132,7 +132,7 @@ def wait_for_successor(server: ProcessServer, old: int) -> int:
 
 def test_a_worker_that_has_grown_is_replaced(live_server: LiveServers) -> None:
     server = live_server(SITE, limit_worker_memory="100M")
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
 
     with RawClient(server.port) as client:
         for _ in range(2):
@@ -144,7 +144,7 @@ def test_a_worker_that_has_grown_is_replaced(live_server: LiveServers) -> None:
 
 def test_a_limit_of_memory_that_no_worker_can_keep_is_told_and_not_kept(live_server: LiveServers) -> None:
     server = live_server(SITE, limit_worker_memory="1M")
-    (worker,) = wait_ready(server, 1)
+    (worker,) = server.wait_workers(1)
 
     server.stderr.wait_for(
         "MiB of memory when it is ready, its limit is 1 MiB: the limit is not kept.", patience=START_PATIENCE
@@ -156,7 +156,7 @@ def test_a_limit_of_memory_that_no_worker_can_keep_is_told_and_not_kept(live_ser
 
 def test_a_worker_is_replaced_after_its_lifetime(live_server: LiveServers) -> None:
     server = live_server(SITE, limit_worker_lifetime=1)
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
 
     server.stderr.wait_for(f"Worker [{first}] has served for 1 s, its limit: to be replaced.")
 
@@ -168,7 +168,7 @@ def test_a_worker_is_replaced_after_its_lifetime(live_server: LiveServers) -> No
 
 def test_a_blocked_worker_is_told_with_its_stack_and_replaced(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_worker_healthcheck=1)
-    wait_ready(server, 2)
+    server.wait_workers(2)
     with RawClient(server.port) as client:
         pid = pid_of(client)
         client.send(request("/block"))
@@ -176,7 +176,7 @@ def test_a_blocked_worker_is_told_with_its_stack_and_replaced(live_server: LiveS
         server.stderr.wait_for(f"Worker [{pid}] has not turned its event loop for 1 s:")
         server.stderr.wait_for("time.sleep(3600)")
         server.stderr.wait_for("GET /block, no answer yet")
-        wait_ready(server, 3)
+        server.wait_workers(3)
         server.stderr.wait_for(f"Worker [{pid}] still does not turn its event loop: killing it after 5 s.")
         server.stderr.wait_for(f"Worker [{pid}] was ended by SIGKILL.")
     assert 1 < len([line for line in server.stderr.lines() if "is ready" in line]) == 3

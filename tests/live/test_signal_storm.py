@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-
-from tests.live.servers import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +80,7 @@ def test_a_storm_of_signals_is_a_stop_and_no_accident(
 
 def test_a_storm_over_the_workers_drains_them_and_others_take_their_places(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2)
-    server.stderr.wait_for("] is ready", 2, patience=START_PATIENCE)
-    pids = [int(pid) for pid in re.findall(r"Worker \[(\d+)\] is ready", server.stderr.text)]
+    pids = server.wait_workers(2)
 
     def send(number: signal.Signals) -> None:
         for pid in pids:
@@ -93,7 +89,7 @@ def test_a_storm_over_the_workers_drains_them_and_others_take_their_places(live_
 
     storm(send, seed=2)
 
-    server.stderr.wait_for("] is ready", 4, patience=START_PATIENCE)
+    server.wait_workers(4)
     server.send_signal(signal.SIGTERM)
     assert server.wait_exit() == 0
     said = server.stderr.text

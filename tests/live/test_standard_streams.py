@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.live.raw import RawClient
-from tests.live.servers import START_PATIENCE, command
+from tests.live.servers import command
+from tests.support.processes import START_PATIENCE, ran
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -140,7 +141,7 @@ def test_an_application_that_takes_stderr_away_leaves_stdout_for_the_last_word(
     (tmp_path / "takes.py").write_text(f"import sys\n{taken} = None\nraise RuntimeError('no such table')")
     words = command("takes:app", anyio_backend, {"port": 0, "app_dir": tmp_path, **settings})
 
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=START_PATIENCE, check=False)
+    ended = ran(words)
 
     assert ended.returncode == 3
     assert ("Error: importing takes failed: RuntimeError: no such table\n" in ended.stdout) == told

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.live.backends import one_loop_per_library
+from tests.live.curl import curl, needs_curl
 from tests.live.raw import RawClient
-from tests.live.servers import START_PATIENCE, command
+from tests.live.servers import command
+from tests.support.processes import START_PATIENCE, ran
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ REPORT = "tests.live.applications:report"
 def failed_start(target: str, backend: Backend, **settings: Any) -> str:
     """What it says on stderr; fails unless it leaves with code 3, one sentence and no traceback of ours."""
     words = command(target, backend, {"port": 0, **settings})
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
     assert done.returncode == 3, (done.returncode, done.stderr)
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("Error: ")
@@ -55,13 +56,13 @@ def test_a_failed_startup_is_code_3(anyio_backend: Backend) -> None:
     assert "no database" in failed_start("tests.live.applications:fails_to_start", anyio_backend)
 
 
+@needs_curl
 def test_a_unix_socket_serves_and_its_file_goes_with_the_server(live_server: LiveServers, tmp_path: Path) -> None:
     path = tmp_path / "app.sock"
     server = live_server(REPORT, uds=path)
     assert server.urls == [f"unix:{path}"]
 
-    words = ["curl", "--silent", "--show-error", "--unix-socket", str(path), "http://localhost/x?y=1"]
-    answer = subprocess.run(words, capture_output=True, check=True, timeout=START_PATIENCE).stdout
+    answer, _ = curl("--unix-socket", path, "http://localhost/x?y=1")
 
     assert b'"path": "/x"' in answer
     assert b'"client": null' in answer

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final, Self
 import pytest
 
 from tests.live.nursery import Nursery
-from tests.live.servers import PATIENCE, START_PATIENCE
+from tests.live.servers import PATIENCE
 from tests.support.certificates import Authority
+from tests.support.processes import START_PATIENCE
 from tests.support.stop_matrix import ROWS, App, Client, Pace, Way, opening, seen, told
 from tests.support.websocket import TEXT, close_frame, frame
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -18,9 +17,9 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE, START_PATIENCE, command
-from tests.live.test_workers import wait_ready
+from tests.live.servers import PATIENCE, command
 from tests.support.certificates import Authority
+from tests.support.processes import START_PATIENCE, ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,9 +141,7 @@ def test_what_makes_no_sense_is_one_sentence(
     with listening() as web:
         options = passing({"web": web}, variable)
         words = [*options["wrapper"], *command(SITE, anyio_backend, settings)]
-        done = subprocess.run(
-            words, pass_fds=options["pass_fds"], capture_output=True, text=True, check=False, timeout=START_PATIENCE
-        )
+        done = ran(words, pass_fds=options["pass_fds"])
     assert done.returncode == code
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -257,13 +254,13 @@ def test_systemd_is_not_told_that_workers_are_ready_whose_restart_a_stop_has_end
     """The worker to be replaced ends at once then; one that drains already keeps the supervisor."""
     settings = {"limit_max_requests": 1000, "timeout_graceful_shutdown": 60}
     server = live_server(STUCK, **settings, **systemd.options())
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
     systemd.next("READY")
     with RawClient(server.port) as client:
         client.send(request())
         server.stderr.wait_for("request: entered")
         os.kill(first, signal.SIGTERM)
-        second = wait_ready(server, 2)[-1]
+        second = server.wait_workers(2)[-1]
         server.process.send_signal(signal.SIGHUP)
         systemd.next("RELOADING")
 

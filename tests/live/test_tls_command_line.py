@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +12,11 @@ import httpx
 import pytest
 
 from tests.live.backends import one_loop_per_library
-from tests.live.servers import PATIENCE, START_PATIENCE, command
+from tests.live.curl import curl, needs_curl
+from tests.live.servers import PATIENCE, command
 from tests.live.websocket_raw import talk_over_tls
 from tests.support.certificates import Authority
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     import ssl
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.live, one_loop_per_library]
 
 APP = "tests.live.tls_site:app"
-CURL = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
 
 
 @pytest.fixture
@@ -42,17 +41,10 @@ def pair(authority: Authority) -> Pair:
     return authority.pair("localhost", "127.0.0.1")
 
 
-def curl(*arguments: str | Path) -> str:
-    words = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "20", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def asked_by_curl(server: ProcessServer, authority: Authority, *arguments: str | Path, host: str = "localhost") -> Any:
     """What the application was told."""
     there = (f"https://{host}:{server.port}/", "--resolve", f"{host}:{server.port}:127.0.0.1")
-    return json.loads(curl("--cacert", authority.file, *arguments, *there))
+    return json.loads(curl("--cacert", authority.file, *arguments, *there)[0])
 
 
 def sent_to(server: ProcessServer, context: ssl.SSLContext) -> str:
@@ -63,7 +55,7 @@ def sent_to(server: ProcessServer, context: ssl.SSLContext) -> str:
     return certificate
 
 
-@CURL
+@needs_curl
 def test_curl_is_served_over_tls(live_server: LiveServers, authority: Authority, pair: Pair) -> None:
     server = live_server(APP, **pair.settings)
 
@@ -72,7 +64,7 @@ def test_curl_is_served_over_tls(live_server: LiveServers, authority: Authority,
     assert (told["scheme"], told["tls"]["server_cert"]) == ("https", pair.certificate)
 
 
-@CURL
+@needs_curl
 def test_one_place_speaks_tls_and_another_plain_http(
     live_server: LiveServers, authority: Authority, pair: Pair
 ) -> None:
@@ -81,12 +73,12 @@ def test_one_place_speaks_tls_and_another_plain_http(
     server.stderr.wait_for("running on http://")  # each place has a line
     secure, plain = server.urls
     assert (secure.partition(":")[0], plain.partition(":")[0]) == ("https", "http")
-    assert json.loads(curl("--cacert", authority.file, secure))["scheme"] == "https"
-    told = json.loads(curl(plain))
+    assert json.loads(curl("--cacert", authority.file, secure)[0])["scheme"] == "https"
+    told = json.loads(curl(plain)[0])
     assert (told["scheme"], told["tls"]) == ("http", None)
 
 
-@CURL
+@needs_curl
 def test_curl_sends_a_certificate_and_gets_that_of_its_host(
     live_server: LiveServers, authority: Authority, pair: Pair, tmp_path: Path
 ) -> None:
@@ -108,11 +100,11 @@ def test_curl_sends_a_certificate_and_gets_that_of_its_host(
     assert (told["server_cert"], told["tls_version"]) == (pair.certificate, 0x0303)
 
 
-@CURL
+@needs_curl
 def test_curl_without_tls_is_told_what_to_do(live_server: LiveServers, pair: Pair) -> None:
     server = live_server(APP, **pair.settings)
 
-    answer = curl("--include", f"http://127.0.0.1:{server.port}/")
+    answer = curl("--include", f"http://127.0.0.1:{server.port}/")[0].decode()
 
     assert answer.startswith("HTTP/1.1 400 ")
     assert answer.endswith("This port speaks TLS, and the request came without it: use https://\n")
@@ -177,9 +169,7 @@ def test_files_that_make_no_sense_are_one_sentence_and_exit_code_3(
     other = authority.pair(name="other")
     settings = {"port": 0, "ssl_certfile": pair.certfile, "ssl_keyfile": other.keyfile}
 
-    done = subprocess.run(
-        command(APP, anyio_backend, settings), capture_output=True, text=True, timeout=START_PATIENCE, check=False
-    )
+    done = ran(command(APP, anyio_backend, settings))
 
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == (

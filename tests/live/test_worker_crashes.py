@@ -3,22 +3,16 @@ the rules are tested in tests/unit/supervise and know no loop."""
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from tests.live.servers import command
+from tests.support.processes import ran
 
 pytestmark = pytest.mark.live
 
 
 def test_workers_that_end_as_soon_as_they_start_end_the_supervisor() -> None:
-    done = subprocess.run(
-        command("tests.live.worker_site:dies_young", ("trio", {}), {"workers": 2, "port": 0}),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = ran(command("tests.live.worker_site:dies_young", ("trio", {}), {"workers": 2, "port": 0}))
 
     assert done.returncode == 1
     assert done.stderr.endswith("Error: Workers end as soon as they start, again and again.\n")

@@ -13,7 +13,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import START_PATIENCE
+from tests.live.servers import LATE
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.live, one_loop_per_library]
 
 ONE_WORKER = {"workers": 1, "limit_max_requests": 1000}
-
-LATE = 1.5
-"""What a machine that has other things to do may take longer."""
 
 
 def assert_left_behind(server: ProcessServer, began: float) -> None:

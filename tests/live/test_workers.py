@@ -17,7 +17,8 @@ import pytest
 
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE, START_PATIENCE, command
+from tests.live.servers import PATIENCE, command
+from tests.support.processes import START_PATIENCE, ran
 
 if TYPE_CHECKING:
     from tests.live.backends import Backend
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.live, one_loop_per_library]
 
 SITE = "tests.live.worker_site:app"
-
-
-def wait_ready(server: ProcessServer, count: int) -> list[int]:
-    """Wait until so many workers have become ready since the start; the process ids of all, in that order."""
-    server.stderr.wait_for("] is ready", count, patience=START_PATIENCE)
-    return [int(pid) for pid in re.findall(r"Worker \[(\d+)\] is ready", server.stderr.text)]
 
 
 def pid_of(client: RawClient, path: str = "/") -> int:
@@ -62,7 +57,7 @@ def lifespans(server: ProcessServer) -> int:
 
 def test_workers_share_the_port_and_each_runs_its_lifespan(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2)
-    pids = wait_ready(server, 2)
+    pids = server.wait_workers(2)
     seen: set[int] = set()
 
     while seen != set(pids):
@@ -79,7 +74,7 @@ def test_workers_share_the_port_and_each_runs_its_lifespan(live_server: LiveServ
 
 def test_a_stop_lets_requests_finish_and_refuses_new_connections(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_graceful_shutdown=60)
-    wait_ready(server, 2)
+    server.wait_workers(2)
     port = server.port
     with RawClient(port) as client:
         client.send(request("/body", "Content-Length: 2", method="POST") + b"a")
@@ -97,7 +92,7 @@ def test_a_stop_lets_requests_finish_and_refuses_new_connections(live_server: Li
 
 def test_a_second_signal_cancels_what_runs(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_graceful_shutdown=60)
-    wait_ready(server, 2)
+    server.wait_workers(2)
     with RawClient(server.port) as client:
         client.send(request("/stuck"))
         server.stderr.wait_for("request: entered")
@@ -113,7 +108,7 @@ def test_a_second_signal_cancels_what_runs(live_server: LiveServers) -> None:
 
 def test_workers_serve_on_for_the_delay_of_a_stop(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, shutdown_delay=600)
-    wait_ready(server, 2)
+    server.wait_workers(2)
 
     server.send_signal(signal.SIGTERM)
     server.stderr.wait_for("Serving on for 600 s", 2)
@@ -130,7 +125,7 @@ def test_one_that_ends_during_the_delay_takes_nobodys_socket_away(live_server: L
     path = tmp_path / "app.sock"
     server = live_server(SITE, workers=2, uds=path, shutdown_delay=20)
     server.expected_code = 1  # the one that is killed
-    first, second = wait_ready(server, 2)
+    first, second = server.wait_workers(2)
     server.send_signal(signal.SIGTERM)
     server.stderr.wait_for("Serving on for 20 s", 2)
 
@@ -150,7 +145,7 @@ def test_one_that_ends_during_the_delay_takes_nobodys_socket_away(live_server: L
 def test_the_log_says_how_the_last_worker_ended_at_a_stop(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=1, limit_max_requests=1000, timeout_graceful_shutdown=60)
     server.expected_code = 1
-    (worker,) = wait_ready(server, 1)
+    (worker,) = server.wait_workers(1)
     with RawClient(server.port) as client:
         client.send(request("/stuck"))
         server.stderr.wait_for("request: entered")
@@ -189,7 +184,7 @@ def test_a_stop_that_overtakes_the_word_of_a_worker_that_has_answered_is_no_fail
 def test_workers_end_well_where_sigchld_was_ignored_at_the_start(live_server: LiveServers) -> None:
     """As `trap '' CHLD` of a shell hands it down. The system keeps no exit codes then."""
     server = live_server(SITE, workers=2, wrapper=[sys.executable, "-c", IGNORES_CHILDREN])
-    pids = wait_ready(server, 2)
+    pids = server.wait_workers(2)
 
     server.send_signal(signal.SIGTERM)
 
@@ -200,7 +195,7 @@ def test_workers_end_well_where_sigchld_was_ignored_at_the_start(live_server: Li
 def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(live_server: LiveServers) -> None:
     """The terminal signals its whole process group. A request in flight has its time all the same."""
     server = live_server(SITE, workers=2, wrapper=["setsid"])
-    wait_ready(server, 2)
+    server.wait_workers(2)
     with RawClient(server.port) as client:
         client.send(request("/body", "Content-Length: 2", method="POST") + b"a")
         server.stderr.wait_for("request: entered")
@@ -218,7 +213,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_supervisor_alone(live_server: LiveServ
 def test_workers_end_by_themselves_when_the_supervisor_is_killed(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2)
     server.expected_code = -signal.SIGKILL
-    wait_ready(server, 2)
+    server.wait_workers(2)
 
     server.send_signal(signal.SIGKILL)
 
@@ -247,12 +242,7 @@ def test_a_wsgi_application_is_told_that_there_are_several_processes(live_server
 def test_an_application_that_does_not_start_is_told_once_and_ends_with_3(
     anyio_backend: Backend, target: str, sentence: str
 ) -> None:
-    done = subprocess.run(
-        command(target, anyio_backend, {"workers": 4, "port": 0}),
-        capture_output=True,
-        text=True,
-        timeout=START_PATIENCE,
-    )
+    done = ran(command(target, anyio_backend, {"workers": 4, "port": 0}))
 
     assert done.returncode == 3
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error")]
@@ -272,9 +262,7 @@ def test_a_worker_that_cannot_log_as_the_settings_say_has_a_sentence_for_it_and_
     path.write_text(json.dumps({"version": 1, "root": {"handlers": ["file"]}, **table}))
     settings = {"workers": 2, "port": 0, "log_config": path}
 
-    done = subprocess.run(
-        command(SITE, anyio_backend, settings), capture_output=True, text=True, timeout=START_PATIENCE
-    )
+    done = ran(command(SITE, anyio_backend, settings))
 
     assert done.returncode == 3
     first, second = done.stderr.splitlines()
@@ -296,12 +284,12 @@ def test_a_signal_during_startup_ends_it_with_the_code_of_the_signal(live_server
 
 def test_a_worker_that_dies_is_replaced_and_the_other_serves_on(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2)
-    first, second = wait_ready(server, 2)
+    first, second = server.wait_workers(2)
 
     os.kill(first, signal.SIGKILL)
 
     server.stderr.wait_for(f"Worker [{first}] was ended by SIGKILL (by hand, or by the system because memory ran out)")
-    third = wait_ready(server, 3)[-1]
+    third = server.wait_workers(3)[-1]
     assert third not in (first, second)
     with RawClient(server.port) as client:
         assert pid_of(client) in (second, third)
@@ -321,7 +309,7 @@ def _state(task: Path) -> str:
 
 def test_a_connection_waits_while_no_worker_is_there(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=1, limit_max_requests=1000)
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
     hold(first)
     with RawClient(server.port) as client:
         client.send(request())
@@ -330,12 +318,12 @@ def test_a_connection_waits_while_no_worker_is_there(live_server: LiveServers) -
 
         answer = client.answer()
         assert answer.status == 200
-        assert int(answer.body) == wait_ready(server, 2)[-1]
+        assert int(answer.body) == server.wait_workers(2)[-1]
 
 
 def test_sigterm_to_one_worker_drains_it_and_another_one_takes_its_place(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_graceful_shutdown=60)
-    wait_ready(server, 2)
+    server.wait_workers(2)
     with RawClient(server.port) as client:
         pid = pid_of(client)
         client.send(request("/body", "Content-Length: 2", method="POST") + b"a")
@@ -344,7 +332,7 @@ def test_sigterm_to_one_worker_drains_it_and_another_one_takes_its_place(live_se
         os.kill(pid, signal.SIGTERM)
 
         server.stderr.wait_for(f"Worker [{pid}] accepts no more, and not by our word.")
-        wait_ready(server, 3)
+        server.wait_workers(3)
         client.send(b"b")
         assert client.answer("POST").status == 200
     server.stderr.wait_for(f"Worker [{pid}] has ended.")
@@ -353,7 +341,7 @@ def test_sigterm_to_one_worker_drains_it_and_another_one_takes_its_place(live_se
 def test_signals_for_the_supervisor_do_nothing_to_a_worker_whose_lines_have_its_name(live_server: LiveServers) -> None:
     """`pkill -HUP asgiserve` reaches all of them."""
     server = live_server(SITE, workers=1, limit_max_requests=1000)
-    (worker,) = wait_ready(server, 1)
+    (worker,) = server.wait_workers(1)
     server.stderr.wait_for(f"INFO:     [{worker}] Application startup complete.", patience=START_PATIENCE)
 
     for number in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR1):
@@ -387,7 +375,7 @@ def test_nor_do_they_while_it_imports_the_application(live_server: LiveServers, 
         os.kill(worker, number)
     (tmp_path / "go on").touch()
 
-    assert wait_ready(server, 1) == [worker]
+    assert server.wait_workers(1) == [worker]
     server.stdout.wait_for("programs ignore it: False")
     os.kill(worker, signal.SIGUSR1)
     server.stderr.wait_for("0 connections")
@@ -398,11 +386,11 @@ def test_nor_do_they_while_it_imports_the_application(live_server: LiveServers, 
 
 def test_sigttin_adds_a_worker_and_sigttou_takes_one_away(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2)
-    wait_ready(server, 2)
+    server.wait_workers(2)
 
     server.send_signal(signal.SIGTTIN)
     server.stderr.wait_for("3 workers from now on.")
-    third = wait_ready(server, 3)[-1]
+    third = server.wait_workers(3)[-1]
 
     server.send_signal(signal.SIGTTOU)
     server.stderr.wait_for(f"Worker [{third}] has ended.")
@@ -412,7 +400,7 @@ def test_sigttin_adds_a_worker_and_sigttou_takes_one_away(live_server: LiveServe
 def test_sigusr1_tells_what_each_worker_does_also_one_that_is_blocked(live_server: LiveServers) -> None:
     server = live_server(SITE, workers=2, timeout_graceful_shutdown=0.1, timeout_lifespan_shutdown=0.1)
     server.expected_code = 1  # the blocked one ends badly
-    first, second = wait_ready(server, 2)
+    first, second = server.wait_workers(2)
     with RawClient(server.port) as client:
         client.send(request("/block"))
         server.stderr.wait_for("request: blocks the loop")
@@ -431,7 +419,7 @@ def test_sigusr1_is_answered_after_a_worker_that_died_before_it_had_answered(
     live_server: LiveServers,
 ) -> None:
     server = live_server(SITE, workers=1, limit_max_requests=1000)
-    (first,) = wait_ready(server, 1)
+    (first,) = server.wait_workers(1)
     with RawClient(server.port) as client:
         forked = int(client.get("/fork").body)
     try:
@@ -440,7 +428,7 @@ def test_sigusr1_is_answered_after_a_worker_that_died_before_it_had_answered(
         server.send_signal(signal.SIGTTOU)
         server.stderr.wait_for("The last worker stays")  # so the first signal has been heard as well
         os.kill(first, signal.SIGKILL)
-        second = wait_ready(server, 2)[-1]
+        second = server.wait_workers(2)[-1]
 
         server.send_signal(signal.SIGUSR1)
 
@@ -489,7 +477,7 @@ except asgiserve.StartupError as error:
 def test_a_worker_that_cannot_read_its_settings_has_a_sentence_for_it(anyio_backend: Backend) -> None:
     words = [sys.executable, "-c", MADE_HERE.replace("BACKEND", anyio_backend[0])]
 
-    done = subprocess.run(words, capture_output=True, text=True, timeout=START_PATIENCE)
+    done = ran(words)
 
     assert done.stderr == "Error: cannot read what the supervisor has sent: No module named 'made_here'\n"
     assert done.stdout == "The first worker ended with exit code 3 before it was ready: it says why above.\n"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.servers import START_PATIENCE
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from tests.live.conftest import LiveServers
@@ -24,7 +23,7 @@ def test_no_request_fails(live_server: LiveServers) -> None:
     server = live_server("tests.live.applications:report", access_log=False)
 
     words = ["wrk", "--threads", "1", "--connections", "64", "--duration", "2s", f"{server.url}/"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_PATIENCE)
+    done = ran(words)
 
     assert done.returncode == 0, done.stderr
     assert "Socket errors" not in done.stdout, done.stdout

@@ -5,13 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import subprocess
 import sys
 
 import pytest
 
 from asgiserve.errors import ConfigError
 from asgiserve.process.privileges import Identity, group_id, identity_of
+from tests.support.processes import ran
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 
@@ -28,7 +28,7 @@ def told_by(lines: str, *, uid: int | None = None) -> str:
     become = "" if uid is None else f"os.setgroups([]); os.setgid({UNUSED}); os.setuid({uid})"
     program = f"import os\nfrom asgiserve.process.privileges import *\n{become}\n{lines}"
     words = [sys.executable, "-c", program]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    done = ran(words)
     assert not done.stderr, done.stderr
     return done.stdout
 

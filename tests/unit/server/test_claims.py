@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from asgiserve.config import Bind, Launch, Settings
 from asgiserve.errors import BindError, ConfigError, StartupError
 from asgiserve.server.activation import PassedSocket
 from asgiserve.server.claims import claimed
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ with claimed({settings}) as claims:
 {lines}
 """
     words = [sys.executable, "-c", program]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, cwd=directory)
+    done = ran(words, cwd=directory)
     assert not done.stderr, done.stderr
     return done.stdout.splitlines()
 
