@@ -120,6 +120,8 @@ class Worker:
         """The wait after which it is killed."""
         self._killed_at = math.inf
         """When that is over."""
+        self._told: tuple[Stop, bool] | None = None
+        """How it was told to end while it was starting, and whether as the last one."""
         self._pulse: Pulse | None = None
         self._memory_limit: int | None = None
         self._inspecting = anyio.Lock()
@@ -155,6 +157,7 @@ class Worker:
             self._kill()
         elif self.state is State.STARTING:
             # Until it is ready nobody reads its end of the line: it imports, perhaps for minutes.
+            self._told = how, last
             self._signal_term()
         else:
             # If that fails it has closed its end, and ends anyway: a signal would make a crash of that.
@@ -199,6 +202,11 @@ class Worker:
         if word == "ready":
             self._become(State.READY)
             events.ready()
+            if self._told is not None:
+                # The word and the signal have crossed: it serves, and has the time of one that does.
+                self._killed_at = math.inf
+                how, last = self._told
+                self.end(how, last=last)
             if self._group is not None:
                 self._group.start_soon(self._look_after, events)
         elif word == "leaving":

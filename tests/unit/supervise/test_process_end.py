@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import ExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -110,6 +111,27 @@ async def test_what_a_worker_has_said_before_its_end_is_heard() -> None:
         process.ended.set()
         line.send(b'{"word": "ready"}\n{"word": "leaving"}\n')
     assert told.words == ["ready", "leaving"]
+    assert len(told.ended) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "word", "grace"), [(Stop.GRACEFUL, "stop", 25), (Stop.QUICK, "hurry", 5), (Stop.ABORT, "abort", 0)]
+)
+async def test_one_that_becomes_ready_as_it_is_told_to_end_has_the_time_of_one_that_serves(
+    how: Stop, word: str, grace: float
+) -> None:
+    """It may have taken up a request before the signal came."""
+    process, told, timeouts = Deaf(), Told(), Timeouts()
+    async with looked_after(process, told) as (worker, line):
+        worker.end(how, last=True)
+        await anyio.sleep(4)
+        began = anyio.current_time()
+        line.send(b'{"word": "ready"}\n')
+        await anyio.sleep(1)
+        heard = line.recv(1000).removeprefix(b"\0\0\0\x04plan")
+    assert json.loads(heard) == {"word": word, "last": True}
+    assert anyio.current_time() - began == pytest.approx(grace + 1 + timeouts.lifespan_shutdown + 3)
+    assert told.words == ["ready"]
     assert len(told.ended) == 1
 
 
