@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import threading
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +18,7 @@ import pytest
 from asgiserve.process.taken_signals import TakenSignals, put_back
 from tests.live.raw import RawClient
 from tests.live.servers import PATIENCE
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from tests.live.backends import Backend
@@ -68,6 +73,28 @@ def test_a_start_that_is_given_up_and_comes_to_no_end_is_killed_by_one_more_sign
         time.sleep(0.1)
 
     assert server.wait_exit() == -number
+    assert 2 < time.monotonic() - began < PATIENCE / 2
+    assert "Traceback" not in server.stderr.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_so_it_is_as_the_first_process_of_a_container(live_server: LiveServers, number: signal.Signals) -> None:
+    """What has no handler there does nothing to it."""
+    wrapper = ["unshare", "--pid", "--fork", "--kill-child"]
+    if shutil.which("unshare") is None or ran([*wrapper, "true"]).returncode:
+        pytest.skip("this machine, or this user, makes no namespaces of processes")
+    server = live_server("tests.live.thread_at_import_site:app", wrapper=wrapper, ready="site: imported")
+    server.expected_code = None
+    outside = server.process.pid
+    first = int(Path(f"/proc/{outside}/task/{outside}/children").read_text())
+    began = time.monotonic()
+
+    while server.process.poll() is None and time.monotonic() - began < PATIENCE:
+        with suppress(ProcessLookupError):
+            os.kill(first, number)
+        time.sleep(0.1)
+
+    assert server.wait_exit() == 128 + number
     assert 2 < time.monotonic() - began < PATIENCE / 2
     assert "Traceback" not in server.stderr.text
 

@@ -160,6 +160,8 @@ class TakenSignals:
         if number in STOPS and time.monotonic() - self._ended > _END_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+            # The first process of a container goes on: what it has no handler for does nothing to it.
+            os._exit(128 + number)
 
     # --- called by Python around each fork, in the thread that forks ---
 
