@@ -27,6 +27,7 @@ from anyio import BrokenResourceError, BusyResourceError, EndOfStream, Lock
 from anyio.streams.tls import TLSAttribute
 
 from asgiserve.streams.pieces import SLICE_SIZE
+from asgiserve.streams.server_names import names_unsaid
 from asgiserve.streams.stream import ENDED, OPEN, Stream
 
 if TYPE_CHECKING:
@@ -303,7 +304,7 @@ class TlsStream(Stream):
     async def _shake_hands(self) -> None:
         while True:
             try:
-                self._tls.do_handshake()
+                self._step()
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._fetch()
@@ -313,6 +314,13 @@ class TlsStream(Stream):
             else:
                 break
         await self._flush()
+
+    def _step(self) -> None:
+        if self._tls.context.sni_callback is None:
+            self._tls.do_handshake()
+            return
+        with names_unsaid():
+            self._tls.do_handshake()
 
     async def _fetch(self) -> None:
         try:

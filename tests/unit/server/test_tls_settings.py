@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from asgiserve.server.tls import server_context
 from tests.support.certificates import Authority
 from tests.unit.server.apps import hello
 from tests.unit.server.running import running
-from tests.unit.server.test_tls import secured
+from tests.unit.server.test_tls import ALERT, secured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,6 +194,31 @@ async def test_a_client_that_asks_for_another_host_or_none_gets_the_first_certif
         client = await connected(run, authority.client(change=unchecked), host)
         sent = told(client, TLSAttribute.peer_certificate_binary)
     assert ssl.DER_cert_to_PEM_cert(sent) == pair.certificate
+
+
+def client_hello(name: bytes) -> bytes:
+    """A client's first words that ask for this name."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="x" * len(name))
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read().replace(b"x" * len(name), name)
+
+
+async def test_a_name_that_is_not_ascii_is_refused_and_nothing_is_written_of_it(
+    authority: Authority, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = authority.pair("two.test", name="two")
+    said: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    async with running(hello, **pair.settings, ssl_sni=[other.sni("two.test")]) as run:
+        client = run.connect()
+        await client.send(client_hello(b"caf\xe9.two.test"))
+        assert (await client.read())[0] == ALERT
+        assert (await (await connected(run, authority.client(), "two.test")).get()).status == 200
+    assert said == []
+    assert sys.unraisablehook == said.append
 
 
 async def test_an_international_name_is_asked_for_in_its_ascii_form(authority: Authority, pair: Pair) -> None:
