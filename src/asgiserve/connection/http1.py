@@ -229,9 +229,10 @@ class Http1Connection:
         self._wait.end()
         self.deadlines.disarm_all_but_write()
         self.log_refusal(error)
-        service = self.service
+        service, head_only = self.service, self.codec.asks_for_head()
+        answer = error_response(error.status, service.default_fields, service.date(), head_only=head_only)
         with anyio.move_on_after(_REFUSAL_SECONDS):
-            await self.outlet.write(error_response(error.status, service.default_fields, service.date()))
+            await self.outlet.write(answer)
         self._close = _DRAIN
 
     async def _write_kept(self) -> None:

@@ -148,8 +148,8 @@ class Response(ResponseMessages):
     def came_before(self, status: int, given: tuple[Any, ...]) -> bool:
         try:
             self.held = known_head((status, given))
-        except TypeError:
-            return False  # pairs that are lists
+        except (TypeError, ValueError):
+            return False  # pairs that are lists, values that are views of what may change
         return self.held is not None
 
     def begin(self, status: int, headers: tuple[Header, ...]) -> Awaitable[None] | None:

@@ -125,6 +125,18 @@ async def test_a_final_answer_instead_of_100_continue_closes_the_connection() ->
         assert await client.is_closed()
 
 
+async def test_a_final_answer_to_a_client_that_did_not_wait_leaves_the_connection_open() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, b"no", status=403)
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        for _ in range(2):
+            await client.send(post(b"abc", "Expect: 100-continue"))
+            response = await client.response()
+            assert (response.status, response.informational) == (403, [])
+
+
 # --- early answers ---
 
 

@@ -149,6 +149,26 @@ async def test_a_refusal_is_an_answer_with_a_text_and_the_end_of_the_connection(
         assert await client.is_closed()
 
 
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+        (b"\r\nHEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
+        (b"HEAD / HTTP/2.0\r\n", 505),
+        (b"HEAD / HTTP/1.1\r\nHo", 408),
+    ],
+)
+async def test_a_refused_head_request_is_answered_without_content(wire: bytes, status: int) -> None:
+    async with serving_http(path) as served:
+        client = served.connect()
+        await client.send(get("/") + wire)
+        assert (await client.response()).body == b"/"
+        refusal = await client.response("HEAD")
+        assert (refusal.status, refusal.body) == (status, b"")
+        assert int(refusal.headers["content-length"]) > 0
+        assert await client.is_closed()
+
+
 async def test_a_body_that_breaks_a_rule_is_refused_while_the_application_reads() -> None:
     messages = []
 

@@ -18,6 +18,8 @@ from tests.unit.connection.applications import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgiserve.types import Receive, Scope, Send
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +50,17 @@ async def test_fields_of_the_connection_are_the_servers_own() -> None:
         assert response.headers["x-own"] == "kept"
         assert not response.headers.keys() & {"connection", "keep-alive", "transfer-encoding", "upgrade"}
         assert (await client.get()).body == HELLO
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda value: memoryview(bytearray(value))])
+async def test_names_and_values_may_be_any_kind_of_bytes(kind: Callable[[bytes], Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await reply(send, HELLO, headers=[(kind(b"x-own"), kind(b"kept"))])
+
+    async with serving_http(app) as served:
+        client = served.connect()
+        for _ in range(2):
+            assert (await client.get()).headers["x-own"] == "kept"
 
 
 async def test_date_and_server_are_added_unless_the_application_has_its_own() -> None:

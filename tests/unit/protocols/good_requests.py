@@ -45,7 +45,14 @@ HEADS = {
         PLAIN, method="OPTIONS", query=b"q", headers=[(b"host", b"other")]
     ),
     request(line=b"GET http://other HTTP/1.0", host=None): replace(
-        PLAIN, http_version="1.0", headers=[], keep_alive=False
+        PLAIN, http_version="1.0", headers=[(b"host", b"other")], keep_alive=False
+    ),
+    request(b"Upgrade: x", b"Connection: upgrade", line=b"GET http://other HTTP/1.0", host=None): replace(
+        PLAIN,
+        http_version="1.0",
+        headers=[(b"host", b"other"), (b"upgrade", b"x"), (b"connection", b"upgrade")],
+        keep_alive=False,
+        upgrade=b"x",
     ),
     # fields: names in lower case, values without white space around them, order and duplicates kept
     request(b"X-A:\t one \t", b"x_a: two", b"X-A:one", b"Empty:"): with_fields(

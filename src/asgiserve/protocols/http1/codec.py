@@ -69,6 +69,7 @@ class Http1Codec:
         "_field_lines",
         "_h11_only",
         "_limits",
+        "_refused_head",
         "_scan",
         "_state",
     )
@@ -85,6 +86,7 @@ class Http1Codec:
         self._body: _Body | None = None
         self._error: tuple[str, int] | None = None
         """Text and status of the refusal. Not the error itself: its traceback holds us, and what we are part of."""
+        self._refused_head = False
 
     def receive_data(self, data: bytes) -> None:
         """Add bytes from the peer. Linear in their number, however they are split; nothing is parsed here."""
@@ -205,6 +207,11 @@ class Http1Codec:
             return False
         return bool(self._buffer.peek(2 * _MAX_EMPTY_LINES + 1).lstrip(CRLF))
 
+    def asks_for_head(self) -> bool:
+        """Whether the request whose head is being read, or was refused, is a HEAD: its answer has no content
+        (RFC 9110 9.3.2)."""
+        return self._refused_head or self._buffer.data.startswith(b"HEAD ", self._buffer.start)
+
     def unread(self) -> bytes:
         """The bytes that no event has consumed, for the protocol that the connection is switched to."""
         return self._buffer.peek(len(self._buffer))
@@ -261,6 +268,7 @@ class Http1Codec:
         return head
 
     def _poison(self, error: RemoteProtocolError) -> None:
+        self._refused_head = self._state is _HEAD and self.asks_for_head()
         self._state = _State.POISONED
         self._body = None
         self._error = str(error), error.status

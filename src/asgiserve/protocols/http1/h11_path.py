@@ -43,12 +43,13 @@ class H11Request:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=2 * limits.request_head)
 
     def read_head(self, head: bytes, checked: RequestHead) -> RequestHead:
-        """The checked head with the fields as h11 reads them. A host that the target has replaced stays
-        replaced, and a coding is written as the peer wrote it."""
+        """The checked head with the fields as h11 reads them. A host that is the target's stays that, and a coding is
+        written as the peer wrote it."""
         self.feed(head)
         request = self.expect(h11.Request)
         kept = {name: value for name, value in checked.headers if name in _KEPT}
-        headers = [(name, kept.get(name, value)) for name, value in request.headers if not is_look_alike(name)]
+        headers = [(name, kept.pop(name, value)) for name, value in request.headers if not is_look_alike(name)]
+        headers[:0] = kept.items()  # a host that only the target has
         return replace(checked, headers=headers)
 
     def feed(self, data: bytes) -> None:

@@ -254,5 +254,9 @@ def _without_look_alikes(headers: Headers) -> Headers:
 
 
 def _with_host(headers: Headers, authority: bytes) -> Headers:
-    """RFC 9112 3.2.2: the authority of an absolute-form target replaces what the Host field says."""
-    return [(name, authority if name == b"host" else value) for name, value in headers]
+    """RFC 9112 3.2.2: the authority of an absolute-form target replaces what the Host field says, and stands for one
+    that HTTP/1.0 may do without."""
+    headers = [(name, authority if name == b"host" else value) for name, value in headers]
+    if not any(name == b"host" for name, _ in headers):
+        headers.insert(0, (b"host", authority))
+    return headers
