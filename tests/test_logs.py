@@ -156,6 +156,12 @@ def test_bytes_of_a_target_that_are_not_ascii_are_shown_as_bytes(out: io.StringI
     assert '"GET /caf\\xc3\\xa9\\xff HTTP/1.1"' in out.getvalue()
 
 
+def test_a_target_cannot_end_the_quotation_that_it_stands_in(out: io.StringIO) -> None:
+    logs.log_access(RECORD._replace(target='/"\\x'))
+
+    assert '"GET /\\x22\\x5cx HTTP/1.1"' in out.getvalue()
+
+
 def test_a_line_break_in_a_message_cannot_forge_a_line(out: io.StringIO, err: io.StringIO) -> None:
     logs.general.info("first\n%s", "INFO:     forged")
 

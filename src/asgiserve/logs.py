@@ -120,17 +120,14 @@ _BELOW: Final = "\n" + " " * 10
 """The words of a line begin in the same column."""
 
 
-def _printable_target(target: str) -> str:
-    """A URI is ASCII; any other byte of a target, decoded as Latin-1, is shown as the byte that it is."""
-    if target.isascii() and target.isprintable():
-        return target
-    return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in target)
-
-
 def printable_bytes(value: bytes) -> str:
-    """What a header's value looks like in a line: whatever is not visible ASCII is shown as the byte that it is, and
-    so are the quotation mark and the backslash, for a format may have quotation marks around the value."""
-    text = value.decode("latin-1")
+    """What a header's value looks like in a line."""
+    return _visible(value.decode("latin-1"))
+
+
+def _visible(text: str) -> str:
+    """Of bytes, decoded as Latin-1, whatever is not visible ASCII is shown as the byte that it is, and so are the
+    quotation mark and the backslash, for a line has quotation marks around the text, or may have them."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in text)
@@ -177,7 +174,7 @@ def log_access(
         line = f"{access_line(status)} {body_bytes}B {duration_ms:.1f}ms"
     if not (client + method).isprintable():  # one look is cheaper than two calls, and hardly ever more is needed
         client, method = printable(client), printable(method)
-    arguments = (client, method, _printable_target(target), http_version, status)
+    arguments = (client, method, _visible(target), http_version, status)
     try:
         made: Any = access.makeRecord("asgiserve.access", logging.INFO, __file__, 0, line, arguments, None)
         made.bytes = body_bytes
@@ -305,7 +302,7 @@ def log_internal_error(where: str, error: BaseException) -> None:
 
 def log_websocket(client: str, target: str, outcome: str) -> None:
     """The line of one WebSocket, when it is accepted or refused. A general line, as in uvicorn."""
-    _log(logging.INFO, '%s - "WebSocket %s" %s', printable(client) or "-", _printable_target(target), outcome)
+    _log(logging.INFO, '%s - "WebSocket %s" %s', printable(client) or "-", _visible(target), outcome)
 
 
 def log_refusal(client: str, status: int, reason: str) -> None:
