@@ -68,10 +68,11 @@ def ki_protected(function: _Function) -> _Function:
 
 
 def _on_trio() -> bool:
-    """Whether a trio run is what runs here. From the first on, what is to be protected is."""
-    # Nothing to ask before somebody has imported trio, nor while another thread does.
-    in_trio_run: Callable[[], bool] | None = getattr(sys.modules.get("trio.lowlevel"), "in_trio_run", None)
-    if in_trio_run is None or not in_trio_run():
+    """Whether a task of trio's is what runs here. From the first on, what is to be protected is."""
+    # Nothing to ask before somebody has imported trio, nor while another thread does. Of the task, not of the run:
+    # while trio is the guest of an asyncio loop, the run is there in the host's tasks too.
+    in_trio_task: Callable[[], bool] | None = getattr(sys.modules.get("trio.lowlevel"), "in_trio_task", None)
+    if in_trio_task is None or not in_trio_task():
         return False
     if _unprotected:
         for function in _unprotected:
@@ -298,6 +299,8 @@ class LoopEnd:
             cause = error.__context__
             if isinstance(cause, (SystemExit, KeyboardInterrupt)) and self.has_come():
                 tell(f"{type(cause).__name__} came out of a task of the event loop, which stops it.", cause)
+            if anyio.current_effective_deadline() == float("-inf"):
+                self._cancelling = int  # by a scope around us, which on asyncio counts too, and for good
             raise
 
 

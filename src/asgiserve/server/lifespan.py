@@ -76,6 +76,8 @@ class Lifespan:
             self._returned()
         except BaseException as error:
             own = own_error(error, self._loop_end)
+            if own is None and self._shielded():
+                own = error
             if own is None:
                 if isinstance(self.error, StartupError):
                     self.error = None  # told while it was cancelled: Starlette says startup.failed of our cancellation
@@ -84,6 +86,10 @@ class Lifespan:
         finally:
             self.started.set()
             self.ended.set()
+
+    def _shielded(self) -> bool:
+        """What has come out of the application is its own, whatever was cancelled around it."""
+        return self._scope.shield and not self._scope.cancel_called and not self._loop_end.has_come()
 
     def begin_shutdown(self, limit: float) -> None:
         """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs.

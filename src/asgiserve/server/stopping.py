@@ -112,8 +112,8 @@ class Stopping:
         """Somebody could not wait for the end of the grace period."""
         self._began: float | None = None
         """When the stop began, on the loop's clock."""
-        self._hurried = anyio.Event()
-        """The pace has changed."""
+        self._changed = anyio.Event()
+        """What the stop waits for may be over: the pace has changed, or the connections are done."""
         self._connections_done = anyio.Event()
         self._state = ServerState.STARTING
         self._since = service.clock()
@@ -149,7 +149,7 @@ class Stopping:
         but for a delay that is shorter than the one that runs."""
         self._delay = min(self._delay, self._timeouts.shutdown_delay if delay is None else delay)
         self._requested.set()
-        self._hurried.set()
+        self._changed.set()
 
     def stop_quickly(self, grace: float) -> None:
         """Stop gracefully while somebody waits for it: the notice comes at once, and grace is short.
@@ -160,7 +160,7 @@ class Stopping:
         self._pace = Pace(notice=0.0, grace=min(elapsed + grace, self._pace.grace))
         self._delay = 0.0
         self._requested.set()
-        self._hurried.set()
+        self._changed.set()
 
     def abort(self) -> None:
         """Cancel what runs, now. The lifespan still shuts down."""
@@ -168,11 +168,12 @@ class Stopping:
         self._pace = Pace(notice=0.0, grace=0.0)
         self._delay = 0.0
         self._requested.set()
-        self._hurried.set()
+        self._changed.set()
 
     def connections_done(self) -> None:
         """Nothing is left in the connections group."""
         self._connections_done.set()
+        self._changed.set()
 
     @property
     def connections_are_done(self) -> bool:
@@ -222,7 +223,7 @@ class Stopping:
         if self._lifespan.error is not None:
             self._delay = 0.0
             self._requested.set()
-            self._hurried.set()
+            self._changed.set()
 
     async def _serve_on(self) -> None:
         """The delay: whoever sends us connections is to notice, and to go elsewhere."""
@@ -274,11 +275,11 @@ class Stopping:
     async def _wait_until(self, moment: Callable[[], float]) -> None:
         """Wait until the connections are done or the moment has come; a change of pace brings it nearer."""
         while not self._connections_done.is_set() and self._service.clock() < moment():
-            self._hurried = anyio.Event()
+            self._changed = anyio.Event()
+            # One event, and no group that is cancelled: where the tree ends in the same turn of the loop, anyio takes
+            # the group's cancellation for the tree's on asyncio, and uncancels the task that has called serve().
             with anyio.CancelScope(deadline=moment()):
-                async with anyio.create_task_group() as group:
-                    for event in (self._connections_done, self._hurried):
-                        group.start_soon(_cancel_after, event, group.cancel_scope)
+                await self._changed.wait()
 
     def _cancel_connections(self) -> None:
         running = self._service.running()
@@ -329,12 +330,6 @@ def _named(running: Sequence[Running]) -> str:
     rest = len(running) - sum(count for _, count in shown)
     names = [name if count == 1 else f"{name} ({count} times)" for name, count in shown]
     return ", ".join(names) + (f" and {rest} more" if rest else "")
-
-
-@ki_protected
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 def _counted(connections: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from types import NoneType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from asgiserve.backend import current_backend
 from asgiserve.config import Settings
 from asgiserve.errors import ShutdownError
 from asgiserve.server import serve_with
@@ -111,6 +113,22 @@ async def test_what_fails_in_the_shutdown_of_a_cancelled_server_is_logged(
         await run.end()
     assert run.error is None
     assert any("could not flush" in line.message for line in caplog.records if line.levelno == logging.ERROR)
+
+
+async def test_so_is_a_cancellation_that_is_the_applications_own(caplog: pytest.LogCaptureFixture) -> None:
+    """As of a job that it has cancelled, and then waits for."""
+    if current_backend() != "asyncio":
+        pytest.skip("trio has no cancellation but that of scopes")
+
+    class App(Journal):
+        async def shut_down(self) -> None:
+            raise asyncio.CancelledError("job")
+
+    async with running(App()) as run:
+        run.scope.cancel()
+        await run.end()
+    assert run.error is None
+    assert "Application shutdown failed: CancelledError: job" in caplog.text
 
 
 @pytest.mark.parametrize("limit", [0, 3, 100])

@@ -279,6 +279,51 @@ async def test_so_does_it_when_asyncio_itself_cancels_the_task_of_the_server(cap
         await task
 
 
+@pytest.mark.parametrize("lifespan", ["auto", "off"])
+async def test_a_stop_takes_no_cancellation_from_the_task_that_called_serve(lifespan: str) -> None:
+    if current_backend() != "asyncio":
+        pytest.skip("trio has no cancellation but that of scopes")
+    left = []
+
+    async def last_things() -> None:
+        try:
+            await asyncio.sleep(PATIENCE)
+        finally:
+            stop = anyio.Event()
+            asyncio.get_running_loop().call_later(1, stop.set)
+            settings = Settings.of({"lifespan": lifespan})
+            await serve_with(hello, settings, listeners=[MemoryListener()], stop=stop)
+            left.append(asyncio.current_task().cancelling())  # type: ignore[union-attr]
+
+    task = asyncio.create_task(last_things())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left == [1]
+
+
+@pytest.mark.parametrize("lifespan", ["auto", "off"])
+@pytest.mark.parametrize("turns", range(20))
+async def test_asyncio_may_cancel_it_in_any_turn_of_its_stop(turns: int, lifespan: str) -> None:
+    if current_backend() != "asyncio":
+        pytest.skip("trio has no cancellation but that of scopes")
+    stop = anyio.Event()
+
+    async def call() -> None:
+        await serve_with(hello, Settings.of({"lifespan": lifespan}), listeners=[MemoryListener()], stop=stop)
+        await asyncio.sleep(PATIENCE)  # which a cancellation that was swallowed would not end
+
+    task = asyncio.create_task(call())
+    await asyncio.sleep(1)
+    stop.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    assert await asyncio.wait([task], timeout=PATIENCE / 2) == ({task}, set())
+    assert task.cancelled()
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # asyncio does not begin what it has cancelled
 @pytest.mark.parametrize("turns", range(8))
 async def test_asyncio_may_cancel_it_in_any_turn_of_its_start(turns: int) -> None:
