@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -54,6 +56,30 @@ def test_an_idle_server_ends_with_code_0(live_server: LiveServers, number: signa
     assert server.wait_exit() == 0
     assert_lifespan_ran(server)
     assert "Finished server process" in server.stderr.text
+
+
+BLOCKS_SIGNALS = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@BOTH
+@pytest.mark.parametrize("settings", [{}, {"workers": 2}], ids=["alone", "supervised"])
+def test_signals_that_a_parent_has_blocked_are_heard(
+    live_server: LiveServers, number: signal.Signals, settings: dict[str, int]
+) -> None:
+    """As one that reads them from a descriptor hands it down."""
+    server = live_server(REPORT, wrapper=[sys.executable, "-c", BLOCKS_SIGNALS], **settings)
+    if settings:
+        first, _ = server.wait_workers(2)
+        os.kill(first, signal.SIGKILL)
+        server.wait_workers(3)
+
+    server.send_signal(number)
+
+    assert server.wait_exit() == 0
 
 
 def test_idle_connections_are_closed(live_server: LiveServers) -> None:

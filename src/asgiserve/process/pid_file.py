@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from typing import Final
 
@@ -93,8 +94,10 @@ if sys.platform != "win32":
         os.rename(made, path)
 
     def _check_free(path: str, found: int) -> None:
-        content = os.read(found, _LONGEST + 1).strip()
-        if content and not (content.isdigit() and len(content) < _LONGEST):
+        # A device, /dev/null above all, and a pipe have no content either.
+        is_file = stat.S_ISREG(os.fstat(found).st_mode)
+        content = os.read(found, _LONGEST + 1).strip() if is_file else b""
+        if not is_file or (content and not (content.isdigit() and len(content) < _LONGEST)):
             raise ConfigError(f"pid_file: {path} is there and is no pid file; it is not replaced")
         try:
             fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import CodeType, FrameType
     from typing import NoReturn
 
-__all__ = ["STOPS", "TakenSignals", "put_back"]
+__all__ = ["STOPS", "TakenSignals", "put_back", "unblock"]
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 """What ends a process."""
@@ -63,6 +63,7 @@ class TakenSignals:
         self.stopping: Callable[[], bool] = _not_yet
         """Whether what serves here has begun to stop; set by who knows."""
         self._take()
+        unblock(*numbers)
         # Behind the last thread Python puts the system's own back, but where a signal is ignored.
         atexit.register(self._ignore)
         self._forking = _Forking()
@@ -230,13 +231,22 @@ def _raise_for(number: signal.Signals) -> NoReturn:
     raise Terminated(128 + number) from None
 
 
+def unblock(*numbers: signal.Signals) -> None:
+    """A mask survives exec, as what is ignored does: of a parent that reads its signals from a descriptor."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
 @contextmanager
 def put_back() -> Iterator[None]:
     """Behind the block signals are again whose they were before: of a program that has called us, and goes on."""
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    mask = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         yield
     finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, one in before.items():
             if one is not None and signal.getsignal(number) != one:
                 signal.signal(number, one)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asgiserve.errors import BindError, reason
@@ -31,10 +31,12 @@ class BoundSocket:
     inode: tuple[int, int] | None = None
     plain: bool = False
     """No TLS is spoken here, whatever certificates the server has."""
+    owner: int = field(default_factory=os.getpid)
+    """The process that has made it. An application may fork, and the child end by the same ways as we."""
 
     def close(self) -> None:
         """Close it, and remove the Unix socket's file if it is still the one that we made. Idempotent."""
-        if self.socket.fileno() != -1:
+        if self.socket.fileno() != -1 and self.owner == os.getpid():
             # Before the socket is closed: until then, no other file can have its inode's number. By either name:
             # whoever has become another user may not pass a directory above the one that he is in.
             for path in (self.path, self.from_root):

@@ -27,7 +27,7 @@ import anyio
 from asgiserve import logs
 from asgiserve.errors import ConfigError, StartupError, WorkerError, bare_errors
 from asgiserve.process.notify import Notifier
-from asgiserve.process.taken_signals import STOPS, TakenSignals
+from asgiserve.process.taken_signals import STOPS, TakenSignals, unblock
 from asgiserve.program import announce
 from asgiserve.server.binding import url_of
 from asgiserve.server.claims import claimed
@@ -73,6 +73,7 @@ async def supervise(plan: Plan) -> int:
     """
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # survives exec; the system keeps no exit codes then
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    unblock(signal.SIGCHLD)  # or uvloop, which learns by it, never would
     taken = TakenSignals(*_numbers(plan))
     with ExitStack() as stack:
         with taken.interrupting():

@@ -124,6 +124,15 @@ def test_a_file_that_is_no_pid_file_is_never_replaced(path: Path, content: str) 
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_pipe_or_a_device_is_never_replaced(path: Path) -> None:
+    """`/dev/null`, for one, which a template names for no pid file at all."""
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=f"^pid_file: {path} is there and is no pid file"):
+        PidFile(str(path)).claim()
+    assert path.is_fifo()
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_a_link_is_not_followed(path: Path) -> None:
     target = path.parent / "target"
     target.write_text("1\n")

@@ -77,6 +77,18 @@ def test_who_leaves_at_once_releases_them_before(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["app.sock"]
 
 
+def test_a_fork_of_the_application_removes_nothing(tmp_path: Path) -> None:
+    lines = """
+    if os.fork() == 0:
+        raise SystemExit
+    os.wait()
+    print(sorted(os.listdir()))
+"""
+    settings = "Launch(pid_file='app.pid'), Bind(uds='app.sock')"
+    assert told_by(tmp_path, settings, lines) == ["['app.pid', 'app.sock']"]
+    assert left_in(tmp_path) == []
+
+
 def test_what_systemd_has_passed_is_among_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as kept:
         passed = PassedSocket(os.dup(kept.fileno()), "web")
