@@ -15,6 +15,7 @@ from asgiserve.errors import ConfigError, StartupError
 from asgiserve.log_config import configure_from
 from asgiserve.starting import run
 from tests.support.command_line import HELLO, command_line
+from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -251,6 +252,42 @@ def test_run_has_no_form_of_its_own() -> None:
 def test_what_is_neither_a_file_nor_a_dictionary_is_refused(log_config: Any) -> None:
     with pytest.raises(ConfigError, match=r"^log_config: expected the path of a file, or a dictionary of Python's"):
         run("no.such:app", log_config=log_config)
+
+
+OURS = "the loggers here are asgiserve.error and asgiserve.access"
+
+GUNICORNS = """
+[loggers]
+keys = root, errors
+[handlers]
+keys =
+[formatters]
+keys =
+[logger_root]
+handlers =
+[logger_errors]
+handlers =
+qualname = gunicorn.error
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "warning"),
+    [
+        ("log.json", '{"version": 1, "loggers": {"uvicorn": {}}}', f"log_config: names uvicorn; {OURS}"),
+        ("log.ini", GUNICORNS, f"log_config: names gunicorn.error; {OURS}"),
+        ("log.json", '{"version": 1}', f"log_config: has no handler for what is logged; {OURS}"),
+    ],
+)
+def test_a_file_that_shows_nothing_of_what_is_logged_is_told_on_stderr(
+    write: Any, tmp_path: Path, name: str, content: str, warning: str
+) -> None:
+    words = ["--check", "--log-config", str(write(name, content)), "asgiserve.demo:app"]
+
+    done = ran([sys.executable, "-m", "asgiserve", *words], cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "Yes: asgiserve.demo:app can be served.\n")
+    assert done.stderr == warning.replace("log_config", "--log-config", 1) + "\n"
 
 
 def test_a_file_made_for_uvicorn_is_noted(write: Any) -> None:

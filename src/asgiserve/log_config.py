@@ -11,7 +11,7 @@ import configparser
 import json
 import logging.config
 import tomllib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiserve import logs
 from asgiserve.errors import ConfigError
@@ -25,12 +25,12 @@ __all__ = ["configure_from"]
 def configure_from(source: str | Mapping[str, Any], *, level: str | None) -> tuple[str, ...]:
     """Configure logging from a file or a dictionary; `level`, if there is one, is then set on our two loggers.
 
-    Returns what somebody may wonder about. Raises ConfigError, whose text begins with "log_config".
+    Returns what somebody has to be warned of. Raises ConfigError, whose text begins with "log_config".
     """
     logs.name_trace_level()
     name = source if isinstance(source, str) else "the dictionary"
     try:
-        notes = _apply_file(source) if isinstance(source, str) else _apply(source)
+        names = _apply_file(source) if isinstance(source, str) else _apply(source)
     except OSError as error:
         raise ConfigError(f"log_config: cannot use {name}: {error}") from None
     except Exception as error:  # dictConfig and fileConfig raise what their parts raise, and those may be anybody's
@@ -38,17 +38,18 @@ def configure_from(source: str | Mapping[str, Any], *, level: str | None) -> tup
     if level is not None:
         for logger in (logs.general, logs.access):
             logger.setLevel(logs.LEVELS[level])
-    return notes
+    return _warnings(names)
 
 
-def _apply_file(path: str) -> tuple[str, ...]:
+def _apply_file(path: str) -> set[str]:
+    """Returns the names of the loggers that the file is for."""
     read = next((_READERS[end] for end in _READERS if path.endswith(end)), None)
     if read is None:
         sections = configparser.ConfigParser()
         with open(path, encoding="utf-8") as file:
             sections.read_file(file, source=path)
         logging.config.fileConfig(sections, disable_existing_loggers=False)
-        return ()
+        return {sections.get(name, "qualname", fallback="") for name in sections if name.startswith("logger_")}
     with open(path, "rb") as file:
         table = read(file)
     if not isinstance(table, dict):
@@ -56,9 +57,9 @@ def _apply_file(path: str) -> tuple[str, ...]:
     return _apply(table)
 
 
-def _apply(table: Mapping[str, Any]) -> tuple[str, ...]:
+def _apply(table: Mapping[str, Any]) -> set[str]:
     logging.config.dictConfig({"disable_existing_loggers": False, **table})
-    return _notes(table)
+    return {str(name) for name in table.get("loggers") or ()}
 
 
 def _yaml(file: Any) -> Any:
@@ -77,12 +78,19 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _notes(table: Mapping[str, Any]) -> tuple[str, ...]:
-    names = {str(name) for name in table.get("loggers") or ()}
-    theirs = sorted(name for name in names if name.partition(".")[0] == "uvicorn")
-    if not theirs or any(name.partition(".")[0] == "asgiserve" for name in names):
+def _warnings(names: set[str]) -> tuple[str, ...]:
+    """A warning is shown also where nobody has said how, as all else is not."""
+    if any(name.partition(".")[0] == "asgiserve" for name in names):
         return ()
-    return (f"log_config: names {', '.join(theirs)}; the loggers here are asgiserve.error and asgiserve.access",)
+    ours = "the loggers here are asgiserve.error and asgiserve.access"
+    theirs = sorted(name for name in names if name.partition(".")[0] in _SERVERS)
+    if theirs:
+        return (f"log_config: names {', '.join(theirs)}; {ours}",)
+    return () if logs.general.hasHandlers() else (f"log_config: has no handler for what is logged; {ours}",)
+
+
+_SERVERS: Final = frozenset({"uvicorn", "gunicorn", "hypercorn"})
+"""Whose files people bring along."""
 
 
 def _reason(error: Exception) -> str:

@@ -106,15 +106,15 @@ def planned(
 
 def configure_logs(plan: Plan) -> None:
     """Log as the settings say, and say what is to be said once at the start. Raises ConfigError."""
-    notes = configure_logs_quietly(plan)
-    for text in (*plan.notes, *notes):
+    warnings = [with_origin(text, plan.values) for text in configure_logs_quietly(plan)]
+    for text in plan.notes:
         logs.log_info(with_origin(text, plan.values))
-    for text in plan.warnings:
+    for text in (*plan.warnings, *warnings):
         logs.log_warning(text)
 
 
 def configure_logs_quietly(plan: Plan) -> tuple[str, ...]:
-    """The same in another process of the same program; returns what there is to say about it."""
+    """The same in another process of the same program; returns what is to be warned of."""
     launch = plan.launch
     if launch.log_config is None:
         log_output.configure(level=launch.log_level, form=launch.log_format, use_colors=_colours(launch))

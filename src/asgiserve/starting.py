@@ -67,7 +67,7 @@ def _run_here(
     ssl_context: ssl.SSLContext | None,
     level: str | None,
 ) -> None:
-    launch, notes = plan.launch, plan.notes
+    launch, warnings = plan.launch, plan.warnings
     if launch.log_format == "json":
         raise ConfigError("log_format: is for the command line; run() logs by log_config, or as its caller does")
     name, options = run_options(launch)
@@ -75,11 +75,13 @@ def _run_here(
         # 7 ms, see program.py
         from asgiserve.log_config import configure_from
 
-        notes += configure_from(launch.log_config, level=level)
+        warnings += configure_from(launch.log_config, level=level)
 
     async def main() -> None:
-        for note in notes:
+        for note in plan.notes:
             logs.log_info(note)
+        for warning in warnings:
+            logs.log_warning(warning)
         with claimed(launch, plan.settings.bind) as claims:
             # Inside the running loop: applications make locks and events where they are imported or made.
             target = _application(app, launch)
