@@ -243,8 +243,8 @@ def test_run_logs_by_what_it_is_given(write: Any, tmp_path: Path, backend: str, 
     assert "INFO/asgiserve.error/Waiting for application startup.\n" in (tmp_path / "out.log").read_text()
 
 
-def test_run_has_no_form_of_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"^log_format: is for the command line"):
+def test_run_has_no_form_of_its_own_where_somebody_has_configured_logging() -> None:
+    with pytest.raises(ConfigError, match=r"^log_format: is for who configures no logging"):
         run("no.such:app", log_format="json")
 
 

@@ -43,14 +43,15 @@ from asgiserve.signals import interruptible, serve_until_signalled
 from asgiserve.sources import with_origin
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from asgiserve.config import Launch, Processes
     from asgiserve.server.activation import PassedSocket
     from asgiserve.sources import Values
-    from asgiserve.types import ASGIApplication
+    from asgiserve.types import ASGIApplication, WSGIApplication
 
-__all__ = ["Plan", "configure_logs", "exit_code", "loaded", "planned", "serve_here"]
+__all__ = ["Plan", "configure_logs", "exit_code", "loaded", "planned", "say_notes", "serve_here"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +64,12 @@ class Plan:
     processes: Processes
     settings: Settings
     values: Values
-    """Who gave which value, for the sentences about them. Empty if a program did."""
+    """Who gave which value, for the sentences about them."""
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     """What is to be said once at the start."""
+    log_level: str | None = None
+    """The level that somebody has asked for, by name."""
     passed: tuple[PassedSocket, ...] = ()
     """Sockets that systemd has passed to this process."""
     notifier: Notifier = field(default_factory=Notifier)
@@ -77,7 +80,7 @@ def planned(
     app: str,
     keywords: Mapping[str, Any],
     *,
-    values: Values | None = None,
+    values: Values,
     notes: tuple[str, ...] = (),
     warnings: tuple[str, ...] = (),
 ) -> Plan:
@@ -95,9 +98,10 @@ def planned(
         launch=launch,
         processes=processes,
         settings=settings,
-        values={} if values is None else values,
+        values=values,
         notes=notes,
         warnings=warnings,
+        log_level=launch.log_level if "log_level" in keywords else None,
     )
 
 
@@ -106,10 +110,14 @@ def planned(
 
 def configure_logs(plan: Plan) -> None:
     """Log as the settings say, and say what is to be said once at the start. Raises ConfigError."""
-    warnings = [with_origin(text, plan.values) for text in configure_logs_quietly(plan)]
+    say_notes(plan, configure_logs_quietly(plan))
+
+
+def say_notes(plan: Plan, warnings: Sequence[str] = ()) -> None:
+    """Say what is to be said once at the start."""
     for text in plan.notes:
         logs.log_info(with_origin(text, plan.values))
-    for text in (*plan.warnings, *warnings):
+    for text in (*plan.warnings, *(with_origin(text, plan.values) for text in warnings)):
         logs.log_warning(text)
 
 
@@ -124,7 +132,7 @@ def configure_logs_quietly(plan: Plan) -> tuple[str, ...]:
     # 7 ms for who asks for it: logging.config imports half a dozen modules for its handlers.
     from asgiserve.log_config import configure_from
 
-    return configure_from(launch.log_config, level=launch.log_level if "log_level" in plan.values else None)
+    return configure_from(launch.log_config, level=plan.log_level)
 
 
 def _colours(launch: Launch) -> bool | None:
@@ -140,17 +148,22 @@ def loaded(plan: Plan) -> ASGIApplication:
     return load(plan.app, app_dir=plan.launch.app_dir, factory=plan.launch.factory)
 
 
-async def serve_here(plan: Plan) -> int:
-    """Serve in this process until a signal stops it; returns the exit code."""
+async def serve_here(
+    plan: Plan,
+    application: Callable[[Plan], ASGIApplication | WSGIApplication] = loaded,
+    ssl_context: ssl.SSLContext | None = None,
+) -> int:
+    """Serve in this process until a signal stops it; returns the exit code. `application` imports or makes it."""
     with ExitStack() as stack:
         with interruptible(plan.settings) as taken:
             claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
-            app = loaded(plan)
+            app = application(plan)
         logs.log_info(f"Started server process [{os.getpid()}]")
         code = await serve_until_signalled(
             app,
             plan.settings,
             lambda server: announce(server.urls),
+            ssl_context=ssl_context,
             sockets=claims.bound,
             taken=taken,
             notifier=plan.notifier,

@@ -1,4 +1,4 @@
-"""What signals mean to the command line. How they are taken is in `process/taken_signals.py`.
+"""What signals mean to the command line, and to `run()`. How they are taken is in `process/taken_signals.py`.
 
 before the server listens   the start is given up: exit code 130 or 143
 first SIGTERM               a graceful stop
@@ -32,7 +32,8 @@ from asgiserve.process.taken_signals import STOPS, TakenSignals
 from asgiserve.server import serve_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from asgiserve.server import Server
     from asgiserve.server.bound import BoundSocket
     from asgiserve.server.listeners import Sharing
-    from asgiserve.types import ASGIApplication
+    from asgiserve.types import ASGIApplication, WSGIApplication
 
 __all__ = ["INTERACTIVE_GRACE", "StopBound", "interruptible", "serve_until_signalled"]
 
@@ -128,10 +129,11 @@ class StopBound:
 
 
 async def serve_until_signalled(
-    app: ASGIApplication,
+    app: ASGIApplication | WSGIApplication,
     settings: Settings,
     announce: Callable[[Server], None],
     *,
+    ssl_context: ssl.SSLContext | None = None,
     sockets: Sequence[BoundSocket] = (),
     sharing: Sharing | None = None,
     taken: TakenSignals | None = None,
@@ -142,7 +144,8 @@ async def serve_until_signalled(
 ) -> int:
     """Serve until a signal stops the server, and return the process's exit code.
 
-    `announce` is called when the sockets listen. `sockets` are bound already; `sharing` says that other processes
+    `announce` is called when the sockets listen. `ssl_context` is one of the caller's own. `sockets` are bound already;
+    `sharing` says that other processes
     accept from them too; `taken` is what `interruptible()` gave; `not_ours` are signals that mean something to another
     process, and nothing here. `notifier` tells systemd how we do; `release` removes the process's files where it has to
     be left at once; `stop_bound` is told by somebody else too. Raises what `serve()` raises.
@@ -152,29 +155,29 @@ async def serve_until_signalled(
     if stop_bound is None:
         stop_bound = StopBound(settings.timeouts, release)
     watch = _Watch(announce, stop_bound, notifier or Notifier(), frozenset(not_ours))
+    serve = partial(
+        serve_with,
+        app,
+        settings,
+        ssl_context=ssl_context,
+        sockets=sockets,
+        task_status=watch,
+        unstoppable=partial(leave, release),
+        sharing=sharing,
+    )
     with bare_errors():
-        await _serve(app, settings, watch, taken, sockets, sharing, partial(leave, release))
+        await _serve(serve, watch, taken)
     return watch.exit_code
 
 
-async def _serve(
-    app: ASGIApplication,
-    settings: Settings,
-    watch: _Watch,
-    taken: TakenSignals,
-    sockets: Sequence[BoundSocket],
-    sharing: Sharing | None,
-    leave_now: Callable[[], None],
-) -> None:
+async def _serve(serve: Callable[[], Awaitable[None]], watch: _Watch, taken: TakenSignals) -> None:
     taken.stopping = watch.stopping
     try:
         with taken.received(watch.signalled, watch.signalled_late) as received:
             async with anyio.create_task_group() as group:
                 watch.everything = group.cancel_scope
                 group.start_soon(watch.run, received, group)
-                await serve_with(
-                    app, settings, sockets=sockets, task_status=watch, unstoppable=leave_now, sharing=sharing
-                )
+                await serve()
                 group.cancel_scope.cancel()
     finally:
         watch.stop_bound.served()

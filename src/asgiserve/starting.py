@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,13 +10,14 @@ import anyio
 
 from asgiserve import loader, logs
 from asgiserve.backend import run_options
-from asgiserve.errors import ConfigError, WorkerError
+from asgiserve.errors import ConfigError, Terminated, WorkerError
 from asgiserve.from_uvicorn import accepted
 from asgiserve.process.standard_streams import open_closed_streams
 from asgiserve.process.taken_signals import put_back
-from asgiserve.program import configure_logs, planned
+from asgiserve.program import configure_logs, planned, say_notes, serve_here
 from asgiserve.server import serve_with
 from asgiserve.server.claims import claimed
+from asgiserve.sources import Given
 
 if TYPE_CHECKING:
     import ssl
@@ -43,51 +45,57 @@ def run(
     :raises AppLoadError: the application cannot be imported; and all that `serve()` raises
     :raises WorkerError: workers ended badly, or again and again
 
-    Installs no signal handlers and configures no logging, unless `log_config` is a dictionary or a file to do so by:
-    that is the command line's part. Ctrl+C therefore cancels the server and raises KeyboardInterrupt, after the
-    application's lifespan has shut down.
+    It is the command line in a call. SIGINT and SIGTERM are a graceful stop, after which it returns; before the server
+    is up they are raised, as KeyboardInterrupt and as SystemExit with code 143. A stop that the application brings to
+    no end ends the process. A process whose logging nobody has configured logs as the command line does. Behind it the
+    program has its own signal handlers again. In a thread that is not the main one signals mean nothing to it.
 
-    With `workers`, `reload` or a limit on workers it is the command line in a call: the application is an import
-    string, signals are answered until the end, and a process whose logging nobody has configured logs as the command
-    line does. Then Ctrl+C is a graceful stop, and `run()` returns.
+    With `workers`, `reload` or a limit on workers the application is an import string, and the thread the main one.
     """
     open_closed_streams()
     kept, notes = accepted({"backend": backend, **settings})
-    plan = planned(app if isinstance(app, str) else "", kept, notes=notes)
+    values = {name: Given(value, name) for name, value in kept.items()}
+    plan = planned(app if isinstance(app, str) else "", kept, values=values, notes=notes)
     if plan.processes.supervised:
         _check_for_workers(app, ssl_context, plan.processes.reason)
         _run_supervised(plan)
         return
-    _run_here(app, plan, ssl_context, level=plan.launch.log_level if "log_level" in kept else None)
+    _configure_logs(plan)
+    name, options = run_options(plan.launch)
+    if threading.current_thread() is not threading.main_thread():
+        anyio.run(_until_stopped, plan, app, ssl_context, backend=name, backend_options=options)
+        return
+    with put_back():
+        code = anyio.run(_until_signalled, plan, app, ssl_context, backend=name, backend_options=options)
+    _check_start(code)
 
 
-def _run_here(
-    app: ASGIApplication | WSGIApplication | str,
-    plan: Plan,
-    ssl_context: ssl.SSLContext | None,
-    level: str | None,
-) -> None:
-    launch, warnings = plan.launch, plan.warnings
-    if launch.log_format == "json":
-        raise ConfigError("log_format: is for the command line; run() logs by log_config, or as its caller does")
-    name, options = run_options(launch)
-    if launch.log_config is not None:
-        # 7 ms, see program.py
-        from asgiserve.log_config import configure_from
+def _configure_logs(plan: Plan) -> None:
+    if plan.launch.log_config is not None or not logs.general.hasHandlers():
+        configure_logs(plan)
+    elif plan.launch.log_format == "json":
+        raise ConfigError("log_format: is for who configures no logging; here a handler is there already")
+    else:
+        say_notes(plan)
 
-        warnings += configure_from(launch.log_config, level=level)
 
-    async def main() -> None:
-        for note in plan.notes:
-            logs.log_info(note)
-        for warning in warnings:
-            logs.log_warning(warning)
-        with claimed(launch, plan.settings.bind) as claims:
-            # Inside the running loop: applications make locks and events where they are imported or made.
-            target = _application(app, launch)
-            await serve_with(target, plan.settings, ssl_context=ssl_context, sockets=claims.bound)
+def _check_start(code: int) -> None:
+    """A signal that has ended the start is raised, as it is while the application is imported."""
+    if code == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    if code == 128 + signal.SIGTERM:
+        raise Terminated(code)
 
-    anyio.run(main, backend=name, backend_options=options)
+
+async def _until_signalled(plan: Plan, app: Any, ssl_context: ssl.SSLContext | None) -> int:
+    # Inside the running loop: applications make locks and events where they are imported or made.
+    return await serve_here(plan, lambda plan: _application(app, plan.launch), ssl_context)
+
+
+async def _until_stopped(plan: Plan, app: Any, ssl_context: ssl.SSLContext | None) -> None:
+    with claimed(plan.launch, plan.settings.bind) as claims:
+        target = _application(app, plan.launch)
+        await serve_with(target, plan.settings, ssl_context=ssl_context, sockets=claims.bound)
 
 
 def _application(app: Any, launch: Launch) -> ASGIApplication | WSGIApplication:
@@ -114,10 +122,10 @@ def _run_supervised(plan: Plan) -> None:
     from asgiserve.supervise.supervisor import check_supervised, supervise
 
     check_supervised(plan)
-    if plan.launch.log_config is not None or not logs.general.hasHandlers():
-        configure_logs(plan)
+    _configure_logs(plan)
     name, options = run_options(plan.launch)
     with put_back():
         code = anyio.run(supervise, plan, backend=name, backend_options=options)
     if code == 1:
         raise WorkerError("A worker did not end well; the log says which one and how.")
+    _check_start(code)

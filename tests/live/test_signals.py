@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.live.raw import RawClient, request
-from tests.live.servers import PATIENCE
+from tests.live.servers import PATIENCE, Lines
+from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
+    from tests.live.backends import Backend
     from tests.live.conftest import LiveServers
     from tests.live.servers import ProcessServer
 
@@ -56,6 +59,44 @@ def test_an_idle_server_ends_with_code_0(live_server: LiveServers, number: signa
     assert server.wait_exit() == 0
     assert_lifespan_ran(server)
     assert "Finished server process" in server.stderr.text
+
+
+PROGRAM = """
+import asgiserve
+from tests.live.applications import stuck
+
+asgiserve.run(stuck, port=0, backend="BACKEND")
+print("run() has returned")
+"""
+
+
+@BOTH
+def test_a_program_that_calls_run_is_stopped_as_the_command_line_is(
+    anyio_backend: Backend, number: signal.Signals
+) -> None:
+    words = [sys.executable, "-W", "error", "-c", PROGRAM.replace("BACKEND", anyio_backend[0])]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        stderr = Lines(process.stderr)
+        try:
+            line = stderr.wait_for("asgiserve running on", patience=START_PATIENCE)
+            with RawClient(int(line.split(" (")[0].rpartition(":")[2])) as client:
+                client.send(request())
+                stderr.wait_for("request: entered")
+                process.send_signal(number)
+                stderr.wait_for("for 1 connection to close (1 with a request in flight).")
+                process.send_signal(number)
+                stderr.wait_for("request: cancelled")
+                assert process.wait(PATIENCE) == 0
+            assert process.stdout is not None
+            request_line, said = process.stdout.read().splitlines()
+            assert '"GET / HTTP/1.1" 503' in request_line
+            assert said == "run() has returned"
+        finally:
+            process.kill()
+            stderr.close()
+    assert stderr.text.count("lifespan: stopped\n") == 1
+    assert "Traceback" not in stderr.text
 
 
 BLOCKS_SIGNALS = """

@@ -466,7 +466,8 @@ import asgiserve
 
 made_here = sys.modules["made_here"] = types.ModuleType("made_here")
 exec("class Filter: pass", made_here.__dict__)
-config = {"version": 1, "filters": {"a": {"()": made_here.Filter}}}
+config = {"version": 1, "filters": {"a": {"()": made_here.Filter}}, "root": {"handlers": ["none"]}}
+config["handlers"] = {"none": {"class": "logging.NullHandler"}}
 try:
     asgiserve.run("tests.live.worker_site:app", workers=2, port=0, backend="BACKEND", log_config=config)
 except asgiserve.StartupError as error:

@@ -29,58 +29,61 @@ BACKENDS = ["asyncio", "trio"]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-class Interrupted(Journal):
-    """Somebody presses Ctrl+C a moment after it has started."""
+class Signalled(Journal):
+    """The process is sent a signal a moment after it has started."""
 
     backend: str | None = None
     """The loop that it ran in."""
 
+    def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__()
+        self._number = number
+
     async def lifespan(self, receive: Receive, send: Send) -> None:
         self.backend = current_backend()
-        keyboard = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
-        keyboard.start()
+        sender = threading.Timer(0.1, os.kill, [os.getpid(), self._number])
+        sender.start()
         await super().lifespan(receive, send)
-        keyboard.join()
+        sender.join()
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in signal.valid_signals()]
 
 
 @each_backend
-def test_ctrl_c_ends_it_after_the_lifespan(backend: str) -> None:
-    app = Interrupted()
-    with pytest.raises(KeyboardInterrupt):
-        run(app, backend=backend, port=0)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_graceful_stop_and_then_it_returns(backend: str, number: signal.Signals) -> None:
+    app, before = Signalled(number), handlers()
+    run(app, backend=backend, port=0)
     assert app.was_shut_down
     assert app.backend == backend
+    assert handlers() == before
 
 
 @each_backend
-def test_ctrl_c_during_startup_ends_it(backend: str) -> None:
-    lines: list[str] = []
-
+@pytest.mark.parametrize("during", ["startup", "import"])
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_before_the_server_is_up_is_raised(
+    backend: str, during: str, number: signal.Signals, raised: type[BaseException]
+) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        try:
-            signal.raise_signal(signal.SIGINT)
-            await anyio.sleep(60)
-        finally:
-            lines.append("startup ended")
+        signal.raise_signal(number)
+        await anyio.sleep(60)
 
-    with pytest.raises(KeyboardInterrupt):
-        run(app, backend=backend, port=0)
-    assert lines == ["startup ended"]
+    def make() -> object:
+        if during == "import":
+            signal.raise_signal(number)
+        return app
 
-
-@each_backend
-def test_it_installs_no_signal_handlers_of_its_own(backend: str) -> None:
-    seen: list[Any] = []
-
-    class App(Interrupted):
-        async def shut_down(self) -> None:
-            seen.append(signal.getsignal(signal.SIGTERM))
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt):
-        run(App(), backend=backend, port=0)
-    assert seen == [before]
+    before = handlers()
+    with pytest.raises(raised) as caught:
+        run(make, factory=True, backend=backend, port=0)  # type: ignore[arg-type]
+    assert getattr(caught.value, "code", 143) == 143
+    assert handlers() == before
 
 
 @each_backend
@@ -121,26 +124,24 @@ def test_the_app_may_be_named(backend: str, tmp_path: Path, monkeypatch: pytest.
     name = f"named_app_{backend}"
     (tmp_path / f"{name}.py").write_text(
         "from anyio.lowlevel import current_token\n"
-        "from tests.unit.server.test_run import Interrupted\n"
+        "from tests.unit.server.test_run import Signalled\n"
         "current_token()\n"
-        "app = Interrupted()\n"
+        "app = Signalled()\n"
     )
-    with pytest.raises(KeyboardInterrupt):
-        run(f"{name}:app", backend=backend, app_dir=str(tmp_path), port=0)
+    run(f"{name}:app", backend=backend, app_dir=str(tmp_path), port=0)
     assert sys.modules.pop(name).app.was_shut_down
 
 
 @each_backend
 def test_a_factory_may_be_handed_over_and_is_called_in_the_running_loop(backend: str) -> None:
-    made: list[Interrupted] = []
+    made: list[Signalled] = []
 
-    def make() -> Interrupted:
+    def make() -> Signalled:
         current_token()  # raises outside a running loop
-        made.append(Interrupted())
+        made.append(Signalled())
         return made[0]
 
-    with pytest.raises(KeyboardInterrupt):
-        run(make, factory=True, backend=backend, port=0)  # type: ignore[arg-type]
+    run(make, factory=True, backend=backend, port=0)  # type: ignore[arg-type]
     assert made[0].was_shut_down
 
 
@@ -219,7 +220,7 @@ def test_tls_is_served_with_a_context_of_ones_own(backend: str) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    with closing(listening), pytest.raises(KeyboardInterrupt):
+    with closing(listening):
         run(hello, backend=backend, lifespan="off", fd=os.dup(listening.fileno()), ssl_context=CONTEXTS.server)
     asking.join()
     assert answers[0].endswith(b"\r\n\r\nhello")
