@@ -60,7 +60,7 @@ USED_BY = {
     "process": {"cli", "program", "server", "signals", "starting", "supervise"},
     "wsgi": {"server"},
     "starting": {""},
-    "last_resort": {"signals"},
+    "last_resort": {"signals", "supervise"},
     "supervise": {"cli", "starting"},
     "program": {"cli", "starting", "supervise"},
     "sources": {"cli", "command_words", "print_config", "program"},

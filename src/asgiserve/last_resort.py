@@ -4,7 +4,7 @@ A stop runs on the loop, so it needs one that turns; and when the loop is done, 
 the process end. An application that blocks the loop, or leaves a thread behind that goes on, would keep the process for
 ever. So a thread of our own watches the clock from the first signal on, says what keeps the process, and ends it.
 
-Used by `signals.py`, and by nobody who is a guest in another program.
+Used by `signals.py` and by the supervisor, and by nobody who is a guest in another program.
 """
 
 from __future__ import annotations
@@ -36,13 +36,18 @@ _LAST_WORD_SECONDS: Final = 1.0
 _FRAMES: Final = 12
 """How many calls of a stack are shown, the last ones: the application's are among them, and not all of the loop's."""
 
+_IN_THE_WAY: Final = "A call of the application's that blocks it belongs into a thread (anyio.to_thread.run_sync)."
+"""What there is to say of an event loop that the application runs in."""
+
 
 class LastResort:
     """Ends this process when it does not end by itself. Made and started inside the running loop."""
 
-    def __init__(self, release: Callable[[], None]) -> None:
-        """`release` removes the files that the process has made. It is called beside the event loop."""
+    def __init__(self, release: Callable[[], None], advice: str = _IN_THE_WAY) -> None:
+        """`release` removes the files that the process has made. It is called beside the event loop. `advice` is for
+        whoever reads where the loop is."""
         self._release = release
+        self._advice = advice
         self.code = 1
         """The exit code that it leaves with."""
         self.served = False
@@ -95,8 +100,8 @@ class LastResort:
         main, frames = threading.main_thread(), sys._current_frames()
         if not self.served:
             logs.log_error(
-                "The stop has come to no end, and the event loop is here. A call of the application's that blocks it"
-                f" belongs into a thread (anyio.to_thread.run_sync).\n{_stack(frames.get(main.ident or 0))}"
+                f"The stop has come to no end, and the event loop is here. {self._advice}\n"
+                f"{_stack(frames.get(main.ident or 0))}"
             )
         else:
             for thread in threading.enumerate():

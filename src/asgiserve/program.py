@@ -158,7 +158,6 @@ async def serve_here(
         with interruptible(plan.settings) as taken:
             claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
             app = application(plan)
-        logs.log_info(f"Started server process [{os.getpid()}]")
         code = await serve_until_signalled(
             app,
             plan.settings,

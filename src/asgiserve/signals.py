@@ -15,6 +15,7 @@ tells what it hears of its supervisor.
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import time
@@ -174,6 +175,8 @@ async def _serve(serve: Callable[[], Awaitable[None]], watch: _Watch, taken: Tak
     taken.stopping = watch.stopping
     try:
         with taken.received(watch.signalled, watch.signalled_late) as received:
+            # Here, where signals have a meaning: a stderr that takes nothing would keep the process whatever comes.
+            logs.log_info(f"Started server process [{os.getpid()}]")
             async with anyio.create_task_group() as group:
                 watch.everything = group.cancel_scope
                 group.start_soon(watch.run, received, group)
@@ -214,6 +217,7 @@ class _Watch:
     def started(self, value: Server | None = None) -> None:
         assert value is not None
         self._server = value
+        self.stop_bound.resort.code = 1  # a signal may have come too late to end the start
         self._announce(value)
         self._notifier.ready(self._status())
 
@@ -242,7 +246,7 @@ class _Watch:
             return
         elif self._server is None:
             logs.log_info(f"Received {number.name} during startup, giving up.")
-            self.exit_code = self.stop_bound.resort.code = 128 + number
+            self.exit_code = 128 + number
             self.everything.cancel()
         elif self._stopping:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
@@ -261,6 +265,8 @@ class _Watch:
     def signalled(self, number: signal.Signals) -> None:
         if number not in STOPS:
             return
+        if self._server is None:
+            self.stop_bound.resort.code = 128 + number
         if self._server is None or self._signalled:
             self.stop_bound.told(0.0)
         elif number == signal.SIGINT:

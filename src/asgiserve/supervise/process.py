@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from asgiserve.config import Processes, Timeouts
 
-__all__ = ["Events", "Worker", "interpreter_options", "spawn"]
+__all__ = ["Events", "Worker", "interpreter_options", "longest_stop", "spawn"]
 
 _SLACK_SECONDS: Final = 3.0
 """Beyond the longest that a worker's stop takes by its own limits. A worker that needs more does not answer."""
@@ -169,6 +169,19 @@ class Worker:
         self._signal_term()
         self._kill_after(_BLOCKED_SECONDS, "still does not turn its event loop")
 
+    def leave(self, how: Stop) -> None:
+        """The supervisor's process ends now: called beside its loop, which may be blocked, and has said nothing.
+
+        With that the line breaks, and a worker that serves stops by itself: what it has in flight nobody has told of a
+        stop yet. What only more signals ask for it is told; and one that is starting may not hear the line yet.
+        """
+        if how is Stop.KILL:
+            self._kill()
+        elif self.state is State.STARTING:
+            self._signal_term()
+        elif how is Stop.ABORT:
+            self._control.send_nowait(_COMMANDS[how], last=True)
+
     async def overview(self) -> dict[str, Any] | None:
         """What it says of itself: `text` and `stacks`. None if nothing in it answers."""
         async with self._inspecting:
@@ -270,13 +283,9 @@ class Worker:
 
     def _limit(self, how: Stop, *, last: bool) -> float:
         """How long its stop takes at most, by its own limits."""
-        timeouts = self._timeouts
-        delay = timeouts.shutdown_delay if how is Stop.GRACEFUL and last else 0.0
         if self.state is State.STARTING:
-            return _STARTING_SECONDS + timeouts.lifespan_shutdown
-        grace = timeouts.graceful_shutdown
-        grace = {Stop.GRACEFUL: grace, Stop.QUICK: min(grace, _QUICK_GRACE)}.get(how, 0.0)
-        return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS
+            return _limit_of_a_start(self._timeouts)
+        return _limit_of_one_that_serves(self._timeouts, how, last=last)
 
     def _kill_after(self, seconds: float, why: str) -> None:
         """Never lengthens what is left: its loop may be known to be blocked when it is told to end."""
@@ -302,6 +311,24 @@ class Worker:
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
+
+
+def longest_stop(how: Stop, timeouts: Timeouts) -> float:
+    """How long the last of any workers may take, whatever they do, until it is killed."""
+    if how is Stop.KILL:
+        return 0.0
+    return max(_limit_of_a_start(timeouts), _limit_of_one_that_serves(timeouts, how, last=True))
+
+
+def _limit_of_a_start(timeouts: Timeouts) -> float:
+    return _STARTING_SECONDS + timeouts.lifespan_shutdown
+
+
+def _limit_of_one_that_serves(timeouts: Timeouts, how: Stop, *, last: bool) -> float:
+    delay = timeouts.shutdown_delay if how is Stop.GRACEFUL and last else 0.0
+    grace = timeouts.graceful_shutdown
+    grace = {Stop.GRACEFUL: grace, Stop.QUICK: min(grace, _QUICK_GRACE)}.get(how, 0.0)
+    return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS
 
 
 def _number(said: dict[str, Any]) -> int:

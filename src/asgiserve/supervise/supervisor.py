@@ -39,6 +39,7 @@ from asgiserve.supervise.job import Job
 from asgiserve.supervise.overview import overview
 from asgiserve.supervise.process import spawn
 from asgiserve.supervise.states import NOT_STARTED, Ended, Stop
+from asgiserve.supervise.stop_bound import SupervisorBound, first_stop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +101,7 @@ class _Supervisor:
         processes = plan.processes
         self._plan = plan
         self._notifier = plan.notifier
+        self._claims = claims
         self._bound = claims.bound
         self._numbers = [one.socket.fileno() for one in claims.bound]
         self._job = _job_of(plan, claims.bound)
@@ -120,6 +122,7 @@ class _Supervisor:
         self._given_up_by: signal.Signals | None = None
         """What has ended the start."""
         self._group: TaskGroup
+        self._stop_bound = SupervisorBound(plan.settings.timeouts, self._leave)
 
     def exit_code(self) -> int:
         fleet = self._fleet
@@ -138,8 +141,9 @@ class _Supervisor:
     async def run(self, taken: TakenSignals) -> None:
         processes = self._plan.processes
         what = "reload" if processes.reload else counted(processes.workers)
-        logs.log_info(f"Started supervisor process [{os.getpid()}] for {what}")
-        with taken.received() as received:
+        with taken.received(self._noticed) as received:
+            # Here, where signals have a meaning: a stderr that takes nothing would keep the process whatever comes.
+            logs.log_info(f"Started supervisor process [{os.getpid()}] for {what}")
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._obey, received)
@@ -267,11 +271,11 @@ class _Supervisor:
                 self._given_up_by = number
             self._notifier.stopping("Stopping")
             self._group.start_soon(self._notifier.keep_extending)
-            quick = number != signal.SIGTERM  # also a terminal that was closed, with --reload
-            if self._delay and not quick:
+            how = first_stop(number)
+            if self._delay and how is Stop.GRACEFUL:
                 self._delaying = True
                 self._group.start_soon(self._end_delay_after, self._delay)
-            fleet.stop(Stop.QUICK if quick else Stop.GRACEFUL)
+            fleet.stop(how)
         elif fleet.told_at_least(Stop.ABORT):
             logs.log_info(f"Received {number.name} again, killing the workers.")
             fleet.stop(Stop.KILL)
@@ -300,6 +304,20 @@ class _Supervisor:
 
     async def _tell(self) -> None:
         logs.log_info(await overview(list(self._workers.values()), self._fleet.target))
+
+    # --- beside the event loop, which may be blocked ---
+
+    def _noticed(self, number: signal.Signals) -> None:
+        if number in STOPS or (number == signal.SIGHUP and self._plan.processes.reload):
+            self._stop_bound.told(number)
+
+    def _leave(self) -> None:
+        """The stop has come to no end, and the process ends now."""
+        if not self._fleet.ever_ready:
+            self._stop_bound.start_given_up()
+        for worker in list(self._workers.values()):
+            worker.leave(self._stop_bound.how)
+        self._claims.release()
 
 
 class _News:

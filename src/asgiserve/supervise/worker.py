@@ -115,7 +115,6 @@ async def _serve(job: Job, control: socket.socket, inspection: socket.socket, pl
             group.start_soon(link.obey, heard, group.cancel_scope)
             group.start_soon(link.count_requests)
             app = loaded(plan)
-            logs.log_info(f"Started server process [{os.getpid()}]")
             code = await serve_until_signalled(
                 app,
                 plan.settings,
