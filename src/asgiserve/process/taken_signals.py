@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from asgiserve.backend import reached_by_signals
 from asgiserve.errors import Terminated
+from asgiserve.process.terminal import writes_let_through
 from asgiserve.process.waiting import Waiting, keep
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class TakenSignals:
     # --- called by Python, in the main thread, between any two of its instructions ---
 
     def _signalled(self, number: int, _: object) -> None:
+        if sys.platform != "win32" and number == signal.SIGTTOU and writes_let_through():
+            return  # the terminal's, and nobody's wish
         self._tell(signal.Signals(number))
 
     def _keep(self, number: signal.Signals) -> None:
@@ -246,7 +249,7 @@ def put_back() -> Iterator[None]:
         yield
     finally:
         if mask is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # which we change, as terminal.py does
         for number, one in before.items():
             if one is not None and signal.getsignal(number) != one:
                 signal.signal(number, one)

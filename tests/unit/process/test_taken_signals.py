@@ -178,6 +178,8 @@ async def test_a_program_that_goes_on_has_its_handlers_again() -> None:
     with put_back():
         TakenSignals(SIGUSR1, SIGTERM)
         assert signal.getsignal(SIGUSR1) is not own
+        signal.pthread_sigmask(signal.SIG_BLOCK, (SIGUSR1,))
 
     assert signal.getsignal(SIGUSR1) is own
     assert signal.getsignal(SIGTERM) == before
+    assert SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
