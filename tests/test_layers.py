@@ -63,7 +63,7 @@ USED_BY = {
     "last_resort": {"signals", "supervise"},
     "supervise": {"cli", "starting"},
     "program": {"cli", "starting", "supervise"},
-    "sources": {"cli", "command_words", "print_config", "program"},
+    "sources": {"cli", "command_words", "print_config", "program", "starting"},
     "command_words": {"cli", "typer_command"},
     "typer_command": {"cli"},
     "print_config": {"cli"},

@@ -274,14 +274,15 @@ class LoopEnd:
 
     asyncio.run() and its like do that when their own coroutine has returned, and when SystemExit or KeyboardInterrupt
     has come out of any task, which stops the loop. To each task it looks as if its application had cancelled it.
-    So one task only waits: nobody has a reason to cancel it alone. trio has no such end: whoever starts a task waits
-    for it.
+    So one task only waits, behind a shield, since anyio's scopes cancel asyncio's tasks too: nobody else has a reason to
+    cancel it. trio has no such end: whoever starts a task waits for it.
     """
 
-    __slots__ = ("_cancelling",)
+    __slots__ = ("_cancelling", "_over")
 
     def __init__(self) -> None:
         self._cancelling: Callable[[], int] = int
+        self._over = anyio.Event()
 
     def has_come(self) -> bool:
         """All tasks are cancelled at once: true before any of them learns of it."""
@@ -289,19 +290,21 @@ class LoopEnd:
 
     @ki_protected
     async def watch(self, tell: Callable[[str, BaseException], None]) -> None:
-        """Wait until cancelled; tell what has stopped the loop, if that is why."""
+        """Wait until `over()`; tell what has stopped the loop, if that is how it ends."""
         self._cancelling = host_task().cancelling
         try:
-            await anyio.Event().wait()
+            with anyio.CancelScope(shield=True):
+                await self._over.wait()
         except anyio.get_cancelled_exc_class() as error:
-            # A runner cancels its loop's tasks while it handles what has stopped the loop. On trio it is only what a
-            # group around us was cancelled for.
+            # A runner cancels its loop's tasks while it handles what has stopped the loop.
             cause = error.__context__
             if isinstance(cause, (SystemExit, KeyboardInterrupt)) and self.has_come():
                 tell(f"{type(cause).__name__} came out of a task of the event loop, which stops it.", cause)
-            if anyio.current_effective_deadline() == float("-inf"):
-                self._cancelling = int  # by a scope around us, which on asyncio counts too, and for good
             raise
+
+    def over(self) -> None:
+        """Nobody asks any more."""
+        self._over.set()
 
 
 def own_error(error: BaseException, loop_end: LoopEnd) -> BaseException | None:

@@ -193,14 +193,20 @@ class Stopping:
             await self._serve_on()
             await self._stop_gracefully()
         finally:
-            self.state = ServerState.STOPPING
-            self.connections.cancel()
-            await _wait_shielded(self._connections_done, _CANCELLED_SECONDS)
-            self._lifespan.begin_shutdown(self._timeouts.lifespan_shutdown)
-            await _wait_shielded(self._lifespan.ended, self._timeouts.lifespan_shutdown + _SLACK_SECONDS)
-            await self._let_end()
-            if not (self._connections_done.is_set() and self._lifespan.ended.is_set()):
-                await self._outwait()
+            try:
+                await self._end()
+            finally:
+                self._service.loop_end.over()
+
+    async def _end(self) -> None:
+        self.state = ServerState.STOPPING
+        self.connections.cancel()
+        await _wait_shielded(self._connections_done, _CANCELLED_SECONDS)
+        self._lifespan.begin_shutdown(self._timeouts.lifespan_shutdown)
+        await _wait_shielded(self._lifespan.ended, self._timeouts.lifespan_shutdown + _SLACK_SECONDS)
+        await self._let_end()
+        if not (self._connections_done.is_set() and self._lifespan.ended.is_set()):
+            await self._outwait()
 
     async def _let_end(self) -> None:
         """Wait while there is headway, for as long as the lifespan might have taken."""
