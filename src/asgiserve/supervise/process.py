@@ -49,6 +49,10 @@ _ANSWER_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 1.0
 """How often a worker with limits is looked at."""
 
+_BEGIN: Final = "import sys; sys.path[:] = sys.argv[3:]; from asgiserve.supervise.worker import main; main()"
+"""What a worker runs. It imports from where the supervisor does, be that a zip file, or a directory that a program has
+put into its path: by itself it would find another asgiserve, or none."""
+
 _COMMANDS: Final = {Stop.GRACEFUL: "stop", Stop.QUICK: "hurry", Stop.ABORT: "abort"}
 
 
@@ -75,11 +79,12 @@ async def spawn(plan: bytes, sockets: Sequence[int], processes: Processes, timeo
             [
                 sys.executable,
                 *interpreter_options(),
-                "-P",  # nothing in the current directory may stand in for a module of Python's before the plan is read
-                "-m",
-                "asgiserve.supervise.worker",
+                "-P",  # nothing in the current directory may stand in for a module of Python's
+                "-c",
+                _BEGIN,
                 str(theirs.fileno()),
                 str(their_inspection.fileno()),
+                *sys.path,
             ],
             stdin=None,
             stdout=None,

@@ -1,4 +1,4 @@
-"""A worker process: `python -m asgiserve.supervise.worker CONTROL INSPECTION`, two descriptors of socket pairs.
+"""A worker process: `main()` with the arguments CONTROL INSPECTION, two descriptors of socket pairs.
 
 It is sent what to serve on the first of them, serves that as the command line does in a single process, and is told
 there to stop. The end of that line means that the supervisor is gone: then it stops by itself, so that nothing is left
@@ -205,7 +205,3 @@ class _Link:
         while (requests := self._server.counts()[0]) < limit:  # noqa: ASYNC110  # see _COUNT_SECONDS
             await anyio.sleep(_COUNT_SECONDS)
         say_nowait(self._line, "spent", requests=requests)
-
-
-if __name__ == "__main__":
-    main()
