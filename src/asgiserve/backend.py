@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import signal
 import socket
 import sys
 import time
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
@@ -31,6 +32,7 @@ __all__ = [
     "HostTask",
     "LoopEnd",
     "bare_cancellation",
+    "children_awaited",
     "clock",
     "current_backend",
     "host_task",
@@ -192,6 +194,24 @@ def _woken(loop: asyncio.SelectorEventLoop) -> Iterator[None]:
             if current != writing.fileno():
                 signal.set_wakeup_fd(current)  # the application takes signals of its own
             loop.remove_reader(reading)
+
+
+@contextmanager
+def children_awaited() -> Iterator[None]:
+    """The loop that is running here waits for processes without a thread each, as asyncio does from Python 3.12 on: a
+    process whose thread cannot be started is nobody's, and goes on."""
+    if sys.version_info >= (3, 12) or sys.platform != "linux" or _on_trio():
+        yield
+        return
+    before, watcher = asyncio.get_child_watcher(), asyncio.PidfdChildWatcher()
+    watcher.attach_loop(asyncio.get_running_loop())
+    with suppress(AttributeError, OSError):  # an old system, or a Python that was made on one
+        os.close(os.pidfd_open(os.getpid()))
+        asyncio.set_child_watcher(watcher)
+    try:
+        yield
+    finally:
+        asyncio.set_child_watcher(before)
 
 
 class HostTask(ABC):

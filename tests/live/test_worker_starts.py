@@ -1,4 +1,4 @@
-"""How a worker's process comes to be: what it imports from."""
+"""How a worker's process comes to be: what it imports from, and what the supervisor needs for it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.support.processes import ran
 
 if TYPE_CHECKING:
     from tests.live.backends import Backend
+    from tests.live.conftest import LiveServers
 
 pytestmark = [pytest.mark.live, one_loop_per_library]
 
@@ -49,3 +50,29 @@ def test_workers_are_of_the_asgiserve_that_has_started_them(anyio_backend: Backe
     assert done.returncode == 3  # there is no app in it
     imported = done.stdout.removeprefix("a worker imports ").rstrip("\n")
     assert tmp_path / imported == target / "asgiserve" / "__init__.py", done.stderr
+
+
+HAS_NO_THREADS = """
+import sys, threading
+
+from asgiserve.cli import main
+
+start, started = threading.Thread.start, []
+
+def start_if_possible(thread):
+    started.append(thread)
+    if len(started) > 1:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = start_if_possible
+sys.argv[:] = sys.argv[sys.argv.index("asgiserve"):]
+main()
+"""
+
+
+def test_a_supervisor_that_can_start_no_more_threads_starts_workers_all_the_same(live_server: LiveServers) -> None:
+    """As under a limit on processes, which counts threads too. trio has one, for all."""
+    server = live_server("tests.live.worker_site:app", workers=3, wrapper=[sys.executable, "-c", HAS_NO_THREADS])
+
+    assert len(set(server.wait_workers(3))) == 3

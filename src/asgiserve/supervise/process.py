@@ -7,6 +7,7 @@ and when, is decided in fleet.py; the other end of the line is worker.py.
 
 from __future__ import annotations
 
+import errno
 import math
 import random
 import socket
@@ -71,7 +72,7 @@ class Events(Protocol):
 
 
 async def spawn(plan: bytes, sockets: Sequence[int], processes: Processes, timeouts: Timeouts) -> Worker:
-    """Start a worker's process. Raises OSError."""
+    """Start a worker's process. Raises OSError, also where what it takes beside the process is a thread."""
     control, theirs = socket.socketpair()
     inspection, their_inspection = socket.socketpair()
     try:
@@ -92,9 +93,11 @@ async def spawn(plan: bytes, sockets: Sequence[int], processes: Processes, timeo
             pass_fds=(*sockets, theirs.fileno(), their_inspection.fileno()),
             start_new_session=True,
         )
-    except BaseException:
+    except BaseException as error:
         control.close()
         inspection.close()
+        if isinstance(error, RuntimeError):  # "can't start new thread": some loops take one for a process
+            raise OSError(errno.EAGAIN, str(error)) from None
         raise
     finally:
         theirs.close()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from asgiserve import logs
+from asgiserve.backend import children_awaited
 from asgiserve.errors import ConfigError, StartupError, WorkerError, bare_errors
 from asgiserve.process.notify import Notifier
 from asgiserve.process.taken_signals import STOPS, TakenSignals, unblock
@@ -80,7 +81,7 @@ async def supervise(plan: Plan) -> int:
         with taken.interrupting():
             claims = stack.enter_context(claimed(plan.launch, plan.settings.bind, plan.passed))
             supervisor = _Supervisor(plan, claims)
-        with bare_errors():
+        with bare_errors(), children_awaited():
             await supervisor.run(taken)
     logs.log_info(f"Finished supervisor process [{os.getpid()}]")
     return supervisor.exit_code()

@@ -1,12 +1,16 @@
-"""What a worker's process is started with."""
+"""What a worker's process is started with, and what keeps it from being started."""
 
 from __future__ import annotations
 
+import errno
 import sys
+from typing import Any
 
+import anyio
 import pytest
 
-from asgiserve.supervise.process import interpreter_options
+from asgiserve.config import Processes, Timeouts
+from asgiserve.supervise.process import interpreter_options, spawn
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,18 @@ def test_a_worker_has_the_interpreters_options(
     monkeypatch.setattr(sys, "orig_argv", ["python", *words])
 
     assert interpreter_options() == options
+
+
+@pytest.mark.anyio
+async def test_that_no_thread_can_be_started_is_as_that_no_process_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event loops start processes, or wait for them, in a thread. Whoever tries again later is told in one way."""
+
+    async def no_thread(*words: Any, **options: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(anyio, "open_process", no_thread)
+
+    with pytest.raises(OSError, match="can't start new thread") as raised:
+        await spawn(b"plan", [], Processes(), Timeouts())
+
+    assert raised.value.errno == errno.EAGAIN
