@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import random
+import re
 import socket
 import sys
 from contextlib import suppress
@@ -53,6 +54,9 @@ _LOOK_SECONDS: Final = 1.0
 _BEGIN: Final = "import sys; sys.path[:] = sys.argv[3:]; from asgiserve.supervise.worker import main; main()"
 """What a worker runs. It imports from where the supervisor does, be that a zip file, or a directory that a program has
 put into its path: by itself it would find another asgiserve, or none."""
+
+_LETTERS: Final = re.compile("-(?=.)([^cmWX]*)([cmWX]?)(.*)", re.DOTALL)
+"""A word of options for Python: flags, and perhaps one at last that takes what comes then."""
 
 _COMMANDS: Final = {Stop.GRACEFUL: "stop", Stop.QUICK: "hurry", Stop.ABORT: "abort"}
 
@@ -353,14 +357,15 @@ def interpreter_options() -> list[str]:
     options: list[str] = []
     words = iter(sys.orig_argv[1:])
     for word in words:
-        if word in ("-W", "-X", "--check-hash-based-pycs"):
-            options += [word, next(words, "")]
-        elif not word.startswith("-") or word in ("-", "-c", "-m"):
+        if word.startswith("--"):
+            options += [word, next(words, "")] if word == "--check-hash-based-pycs" else [word]
+            continue
+        letters = _LETTERS.fullmatch(word)
+        if letters is None:  # a program
             break
-        elif word.startswith("--") or word[1] in "WX":
-            options.append(word)
-        elif {"c", "m"} & set(word):  # behind others in one word, as in -Im
+        flags, takes, value = letters.groups()
+        if takes in ("c", "m"):  # a program as well, behind flags of one word with it, as in -Im
+            options += [f"-{flags}"] if flags else []
             break
-        else:
-            options.append(word)
+        options += [word, next(words, "")] if takes and not value else [word]
     return options
