@@ -165,3 +165,21 @@ def test_without_watchfiles_it_says_what_to_install(
     server.expected_code = 2
 
     assert server.wait_exit() == 2
+
+
+def test_a_change_is_served_although_the_current_directory_is_gone(
+    reloading: Callable[..., ProcessServer], tmp_path: Path
+) -> None:
+    """As of a checkout that another one has taken the place of. What has changed is said in full then."""
+    left = tmp_path / "left"
+    left.mkdir()
+    imported_from = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    server = reloading("old", wrapper=["env", "-C", str(left), f"PYTHONPATH={imported_from}"])
+    left.rmdir()
+
+    source = tmp_path / "rolling_application.py"
+    source.write_text(source.read_text().replace("old", "newer"))
+
+    server.stderr.wait_for(f"Changed: {source}")
+    server.stderr.wait_for("Application startup complete.", 2, patience=START_PATIENCE)
+    assert answer_of(server) == b"newer"

@@ -171,7 +171,10 @@ def _named(files: Iterable[Path]) -> str:
 
 
 def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    """As people call it who are in the current directory. That may be gone, and what is watched be elsewhere."""
+    with suppress(OSError, ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 def _absolute(text: str) -> Path:
