@@ -93,6 +93,10 @@ def _remove_stale(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
+        if os.path.islink(path):  # the system says that the address is in use
+            raise BindError(
+                errno.EEXIST, f"Cannot bind unix:{path}: a symbolic link is there, and it leads nowhere."
+            ) from None
         return
     if not stat.S_ISSOCK(mode):
         raise BindError(errno.EEXIST, f"Cannot bind unix:{path}: a file is there, and it is not a socket.")

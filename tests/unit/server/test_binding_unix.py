@@ -203,6 +203,18 @@ def test_the_socket_of_a_server_that_is_just_starting_is_left_alone(tmp_path: Pa
         assert connecting(str(path)) == 0
 
 
+def test_a_link_that_leads_nowhere_is_told_and_stays(tmp_path: Path) -> None:
+    """The system says of it that the address is in use, and nobody would find by whom."""
+    path = tmp_path / "app.sock"
+    path.symlink_to(tmp_path / "none")
+
+    with pytest.raises(BindError, match=r"unix:.*: a symbolic link is there, and it leads nowhere\.$") as caught:
+        bind_all(Bind(uds=str(path)))
+
+    assert caught.value.errno == errno.EEXIST
+    assert path.is_symlink()
+
+
 # --- abstract ones ----------------------------------------------------------------------------
 
 
