@@ -42,7 +42,7 @@ BESIDE = {
     "process": {"backend", "errors", "logs"},
     "wsgi": {"backend", "errors", "types"},
     "backend": {"config", "errors"},
-    "last_resort": {"backend", "logs"},
+    "last_resort": {"backend", "logs", "process"},
     "streams": {"errors", "types", "backend"},
     "demo": {"", "backend", "types"},
     "sources": {"config", "errors", "from_uvicorn"},
@@ -57,7 +57,7 @@ BESIDE = {
 USED_BY = {
     "streams": {"server", "connection", "testing"},
     "loader": {"program", "starting", "testing"},
-    "process": {"cli", "program", "server", "signals", "starting", "supervise"},
+    "process": {"cli", "last_resort", "program", "server", "signals", "starting", "supervise"},
     "wsgi": {"server"},
     "starting": {""},
     "last_resort": {"signals", "supervise"},

@@ -62,7 +62,8 @@ class BindError(AsgiserveError, OSError):
 
 
 class StartupError(AsgiserveError):
-    """The application's lifespan startup failed, or took longer than `timeout_lifespan_startup`."""
+    """The application's lifespan startup failed, or took longer than `timeout_lifespan_startup`; or the system has no
+    thread for the server."""
 
 
 class ShutdownError(AsgiserveError):

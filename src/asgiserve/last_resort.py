@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from asgiserve import logs
 from asgiserve.backend import run_ended
+from asgiserve.process.own_thread import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +63,12 @@ class LastResort:
         self._run_ended = run_ended()
 
     def start(self) -> None:
+        """Raises StartupError."""
         for one in (self._asleep, self._silent, self._speaking):
             one.acquire()
         # Both now: from Python 3.12 on no thread can be started any more when the main one has come to its end.
         for task in (self._watch, self._speak):
-            threading.Thread(target=task, name="asgiserve's last resort", daemon=True).start()
+            start_thread("asgiserve's last resort", task)
 
     def end_within(self, seconds: float) -> None:
         """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""

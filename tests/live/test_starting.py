@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,35 @@ def test_a_port_in_use_is_code_3(anyio_backend: Backend) -> None:
 
     assert f"127.0.0.1:{port}" in said
     assert "lifespan: started" not in said
+
+
+HAS_NO_THREADS = """
+import threading
+
+start = threading.Thread.start
+
+def start_if_possible(thread):
+    if thread.name.startswith("asgiserve"):
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+threading.Thread.start = start_if_possible
+"""
+
+
+@pytest.mark.parametrize("processes", [{}, {"workers": 2}], ids=["alone", "workers"])
+def test_that_the_system_has_no_thread_for_the_server_is_code_3(
+    anyio_backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, processes: dict[str, int]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HAS_NO_THREADS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    said = failed_start(REPORT, anyio_backend, **processes)
+
+    sentence = (
+        "Error: Cannot start a thread: can't start new thread. Limits on processes (ulimit -u, pids) count threads.\n"
+    )
+    assert said.count(sentence) == 1
 
 
 def test_a_failed_startup_is_code_3(anyio_backend: Backend) -> None:

@@ -6,10 +6,10 @@ supervisor's word on, also where the loop is blocked, still imports the applicat
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from asgiserve.process.own_thread import start_thread
 from asgiserve.supervise.channel import MAX_LINE, said_in
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ class Said(NamedTuple):
 
 
 def start_hearing(line: socket.socket, *tell: Callable[[Said], None]) -> None:
-    """Tell each of them, in a thread, of all that comes on this line until the process ends; `GONE` comes last."""
+    """Tell each of them, in a thread, of all that comes on this line until the process ends; `GONE` comes last.
+
+    Raises StartupError.
+    """
     lines = line.makefile("rb")
-    threading.Thread(target=_hear, args=(lines, tell), name="asgiserve hearing", daemon=True).start()
+    start_thread("asgiserve hearing", _hear, lines, tell)
 
 
 def _hear(lines: BufferedReader, tell: tuple[Callable[[Said], None], ...]) -> None:

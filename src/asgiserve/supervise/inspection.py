@@ -13,6 +13,7 @@ import traceback
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from asgiserve.process.own_thread import start_thread
 from asgiserve.supervise.channel import MAX_LINE
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ _TRIES: Final = 5
 
 @contextmanager
 def answering_thread(end: socket.socket, about: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads."""
-    thread = threading.Thread(target=_answer, args=(end, about), name="asgiserve inspection", daemon=True)
-    thread.start()
+    """Answer each line on this socket with one of what `about` returns and the stacks of all other threads.
+
+    Raises StartupError.
+    """
+    thread = start_thread("asgiserve inspection", _answer, end, about)
     try:
         yield
     finally:
