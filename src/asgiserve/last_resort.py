@@ -31,6 +31,9 @@ __all__ = ["LastResort", "leave"]
 _LOOK_SECONDS: Final = 0.1
 """How often the clock is looked at, once there is something to wait for: another signal may shorten the wait."""
 
+_STOOD_STILL_SECONDS: Final = 1.0
+"""A look that comes so much too late is of a process that stood still. A busy machine keeps none waiting so long."""
+
 _LAST_WORD_SECONDS: Final = 1.0
 """How long the last lines may take: whoever keeps the process may hold a lock of the logs, or stderr be full."""
 
@@ -54,6 +57,9 @@ class LastResort:
         self.served = False
         """The server has ended; what is left is the end of the loop and of the process."""
         self._until = math.inf
+        """On the clock of `_now()`."""
+        self._stood_still = 0.0
+        """Seconds that nobody had: under SIGSTOP or `docker pause`, or on a machine that slept."""
         self._asleep = threading.Lock()
         """Held until there is something to wait for. Unlike an event's, its release may happen in a signal handler."""
         self._silent = threading.Lock()
@@ -72,16 +78,24 @@ class LastResort:
 
     def end_within(self, seconds: float) -> None:
         """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""
-        self._until = min(self._until, time.monotonic() + seconds)
+        self._until = min(self._until, self._now() + seconds)
         try:
             self._asleep.release()
         except RuntimeError:
             pass  # it watches already
 
+    def _now(self) -> float:
+        return time.monotonic() - self._stood_still
+
     def _watch(self) -> None:
         self._asleep.acquire()
-        while time.monotonic() < self._until:
+        while self._now() < self._until:
+            began = time.monotonic()
             time.sleep(_LOOK_SECONDS)
+            late = time.monotonic() - began - _LOOK_SECONDS
+            # Once: foreign code that keeps Python's lock looks the same, and might do so again and again.
+            if late > _STOOD_STILL_SECONDS and not self._stood_still:
+                self._stood_still = late
         if self._run_ended() and not _python_ends():
             return  # this is not the end of the process: a program has called the command line, and goes on
         try:

@@ -17,9 +17,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from tests.live.backends import on_asyncio_only
+from tests.live.backends import on_asyncio_only, one_loop_per_library
 from tests.live.raw import RawClient, request
 from tests.live.servers import LATE, PATIENCE
+from tests.live.test_workers import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,26 @@ def test_an_application_that_blocks_the_event_loop_does_not_keep_the_process(liv
     assert "in blocking\n" in said
     assert "self.let_go.wait()" in said
     assert "Received" not in said  # the loop never heard of it
+
+
+@one_loop_per_library
+def test_time_in_which_the_process_stood_still_as_a_whole_does_not_count(live_server: LiveServers) -> None:
+    """As under `docker pause`. The lifespan has its second all the same, and says itself how it ends."""
+    server = live_server("tests.support.stop_site:hangs", timeout_graceful_shutdown=0.2, timeout_lifespan_shutdown=1)
+    server.expected_code = 1
+    with RawClient(server.port) as client:
+        client.send(request("/sleep"))
+        server.stderr.wait_for(ENTERED)
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
+
+        hold(server.process.pid)
+        time.sleep(0.2 + 1 + 1.5 + 0.3)
+        server.send_signal(signal.SIGCONT)
+
+        assert server.wait_exit() == 1
+    assert "lifespan: shutdown" in server.stderr.text
+    assert "The stop has come to no end" not in server.stderr.text
 
 
 def test_another_signal_shortens_the_wait_for_a_blocked_event_loop(live_server: LiveServers) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.live.backends import one_loop_per_library
 from tests.live.raw import RawClient, request
 from tests.live.servers import LATE
+from tests.live.test_workers import hold
 from tests.support.processes import START_PATIENCE
 
 if TYPE_CHECKING:
@@ -177,6 +178,30 @@ def test_one_that_stands_still_as_a_whole_is_killed_behind_its_limits(live_serve
         assert server.wait_exit() == 1
     assert f"Worker [{worker}] has not ended by then: killing it after 4.3 s." in server.stderr.text
     assert f"Worker [{worker}] was ended by SIGKILL." in server.stderr.text
+
+
+def test_time_in_which_it_stood_still_together_with_its_supervisor_does_not_count(live_server: LiveServers) -> None:
+    """The lifespan has its second all the same, and says itself how it ends."""
+    limits = {"timeout_graceful_shutdown": 0.2, "timeout_lifespan_shutdown": 1}
+    server = live_server("tests.support.stop_site:hangs", **limits, **ONE_WORKER)
+    server.expected_code = 1
+    (worker,) = server.wait_workers(1)
+    with RawClient(server.port) as client:
+        client.send(request("/sleep"))
+        server.stderr.wait_for("app: entered")
+        server.send_signal(signal.SIGTERM)
+        server.stderr.wait_for("Waiting for at most")
+
+        hold(server.process.pid)
+        hold(worker)
+        time.sleep(0.2 + 1 + 1 + 3 + 0.3)
+        server.send_signal(signal.SIGCONT)
+        os.kill(worker, signal.SIGCONT)
+
+        assert server.wait_exit() == 1
+    assert "lifespan: shutdown" in server.stderr.text
+    assert "The stop has come to no end" not in server.stderr.text
+    assert "killing it" not in server.stderr.text
 
 
 # --- without a supervisor ---------------------------------------------------------------------

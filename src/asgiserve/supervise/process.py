@@ -48,6 +48,9 @@ _BLOCKED_SECONDS: Final = 5.0
 _ANSWER_SECONDS: Final = 2.0
 """For a worker's overview, which a thread of it writes, whatever its loop does."""
 
+_STEP_SECONDS: Final = 1.0
+"""How much of the wait for a worker's end goes by where time itself has made a leap."""
+
 _LOOK_SECONDS: Final = 1.0
 """How often a worker with limits is looked at."""
 
@@ -312,7 +315,11 @@ class Worker:
 
     async def _wait_and_kill(self, wait: anyio.CancelScope, seconds: float, why: str) -> None:
         with wait:
-            await anyio.sleep(seconds)
+            left = seconds
+            while left > 0:  # a step at a time: what stops this process as a whole, or a machine, stops workers too
+                await anyio.sleep(min(left, _STEP_SECONDS))
+                left -= _STEP_SECONDS
+                self._killed_at = anyio.current_time() + left
             logs.log_error(f"Worker [{self.pid}] {why}: killing it after {seconds:g} s.")
             self._kill()
 
