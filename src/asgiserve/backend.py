@@ -293,9 +293,9 @@ class LoopEnd:
     """Whether the event loop is cancelling all of its tasks, because it ends.
 
     asyncio.run() and its like do that when their own coroutine has returned, and when SystemExit or KeyboardInterrupt
-    has come out of any task, which stops the loop. To each task it looks as if its application had cancelled it.
-    So one task only waits, behind a shield, since anyio's scopes cancel asyncio's tasks too: nobody else has a reason to
-    cancel it. trio has no such end: whoever starts a task waits for it.
+    has come out of any task, which stops the loop. To each task it looks as if its application had cancelled it. So one
+    task only waits, behind a shield, since anyio's scopes cancel asyncio's tasks too: nobody else has a reason to cancel
+    it. trio has no such end: whoever starts a task waits for it.
     """
 
     __slots__ = ("_cancelling", "_over")
