@@ -14,7 +14,8 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.scope import http_scope
-from asgiserve.backend import bare_cancellation, host_task, ki_protected, own_error
+from asgiserve.backend import host_task, ki_protected
+from asgiserve.cancellation import bare_cancellation, own_error
 from asgiserve.connection.access import log_access
 from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.deadlines import TICK, Reason

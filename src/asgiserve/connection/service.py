@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import anyio
 
 from asgiserve import logs
-from asgiserve.backend import LoopEnd, clock, stopwatch
+from asgiserve.backend import clock, stopwatch
+from asgiserve.cancellation import LoopEnd
 from asgiserve.connection.access import access_lines
 from asgiserve.connection.dates import DefaultBlock, HttpDate
 from asgiserve.connection.deadlines import Watcher

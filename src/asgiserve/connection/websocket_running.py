@@ -13,7 +13,7 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.asgi.websocket import websocket_scope
-from asgiserve.backend import bare_cancellation, own_error
+from asgiserve.cancellation import bare_cancellation, own_error
 from asgiserve.connection.calling import TaskClosed, call_app
 from asgiserve.connection.closing import close_after_drain, close_at_last
 from asgiserve.connection.parting import carries_code, says_only

@@ -16,14 +16,15 @@ from anyio.lowlevel import checkpoint
 
 from asgiserve import logs
 from asgiserve.asgi.lifespan import LifespanMessages, LifespanState, lifespan_scope
-from asgiserve.backend import bare_cancellation, host_task, ki_protected, own_error
+from asgiserve.backend import host_task, ki_protected
+from asgiserve.cancellation import bare_cancellation, own_error
 from asgiserve.errors import ShutdownError, StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from asgiserve.backend import LoopEnd
+    from asgiserve.cancellation import LoopEnd
     from asgiserve.types import ASGIApplication, Message
 
 __all__ = ["Lifespan"]
