@@ -10,9 +10,7 @@ from __future__ import annotations
 import errno
 import math
 import random
-import re
 import socket
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -20,9 +18,11 @@ import anyio
 
 from asgiserve import logs
 from asgiserve.supervise.channel import Channel
+from asgiserve.supervise.interpreter import worker_words
 from asgiserve.supervise.memory import resident_bytes, size_text
 from asgiserve.supervise.pulse import Pulse, Verdict
 from asgiserve.supervise.states import Ended, State, Stop
+from asgiserve.supervise.stop_limits import limit_of_a_start, limit_of_one_that_serves
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 
     from asgiserve.config import Processes, Timeouts
 
-__all__ = ["Events", "Worker", "interpreter_options", "longest_stop", "spawn"]
-
-_SLACK_SECONDS: Final = 3.0
-"""Beyond the longest that a worker's stop takes by its own limits. A worker that needs more does not answer."""
-
-_QUICK_GRACE: Final = 5.0
-_CANCELLED_SECONDS: Final = 1.0
-
-_STARTING_SECONDS: Final = 5.0
-"""For a worker that is not ready and was told to end: its lifespan's startup may have something to undo."""
+__all__ = ["Events", "Worker", "spawn"]
 
 _BLOCKED_SECONDS: Final = 5.0
 """Between SIGTERM and SIGKILL for a worker whose loop does not turn: it may yet come back, and then ends by itself."""
@@ -53,13 +44,6 @@ _STEP_SECONDS: Final = 1.0
 
 _LOOK_SECONDS: Final = 1.0
 """How often a worker with limits is looked at."""
-
-_BEGIN: Final = "import sys; sys.path[:] = sys.argv[3:]; from asgiserve.supervise.worker import main; main()"
-"""What a worker runs. It imports from where the supervisor does, be that a zip file, or a directory that a program has
-put into its path: by itself it would find another asgiserve, or none."""
-
-_LETTERS: Final = re.compile("-(?=.)([^cmWX]*)([cmWX]?)(.*)", re.DOTALL)
-"""A word of options for Python: flags, and perhaps one at last that takes what comes then."""
 
 _COMMANDS: Final = {Stop.GRACEFUL: "stop", Stop.QUICK: "hurry", Stop.ABORT: "abort"}
 
@@ -84,16 +68,7 @@ async def spawn(plan: bytes, sockets: Sequence[int], processes: Processes, timeo
     inspection, their_inspection = socket.socketpair()
     try:
         process = await anyio.open_process(
-            [
-                sys.executable,
-                *interpreter_options(),
-                "-P",  # nothing in the current directory may stand in for a module of Python's
-                "-c",
-                _BEGIN,
-                str(theirs.fileno()),
-                str(their_inspection.fileno()),
-                *sys.path,
-            ],
+            worker_words((theirs.fileno(), their_inspection.fileno())),
             stdin=None,
             stdout=None,
             stderr=None,
@@ -299,8 +274,8 @@ class Worker:
     def _limit(self, how: Stop, *, last: bool) -> float:
         """How long its stop takes at most, by its own limits."""
         if self.state is State.STARTING:
-            return _limit_of_a_start(self._timeouts)
-        return _limit_of_one_that_serves(self._timeouts, how, last=last)
+            return limit_of_a_start(self._timeouts)
+        return limit_of_one_that_serves(self._timeouts, how, last=last)
 
     def _kill_after(self, seconds: float, why: str) -> None:
         """Never lengthens what is left: its loop may be known to be blocked when it is told to end."""
@@ -332,24 +307,6 @@ class Worker:
             self._process.kill()
 
 
-def longest_stop(how: Stop, timeouts: Timeouts) -> float:
-    """How long the last of any workers may take, whatever they do, until it is killed."""
-    if how is Stop.KILL:
-        return 0.0
-    return max(_limit_of_a_start(timeouts), _limit_of_one_that_serves(timeouts, how, last=True))
-
-
-def _limit_of_a_start(timeouts: Timeouts) -> float:
-    return _STARTING_SECONDS + timeouts.lifespan_shutdown
-
-
-def _limit_of_one_that_serves(timeouts: Timeouts, how: Stop, *, last: bool) -> float:
-    delay = timeouts.shutdown_delay if how is Stop.GRACEFUL and last else 0.0
-    grace = timeouts.graceful_shutdown
-    grace = {Stop.GRACEFUL: grace, Stop.QUICK: min(grace, _QUICK_GRACE)}.get(how, 0.0)
-    return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS
-
-
 def _number(said: dict[str, Any]) -> int:
     number = said.get("requests")
     return number if isinstance(number, int) else 0
@@ -357,22 +314,3 @@ def _number(said: dict[str, Any]) -> int:
 
 def _text(said: dict[str, Any], *keys: str) -> str:
     return "\n".join(str(said[key]).rstrip("\n") for key in keys if said.get(key))
-
-
-def interpreter_options() -> list[str]:
-    """Python's own options that we were started with, `-X dev` and `-W error` among them: a worker has them too."""
-    options: list[str] = []
-    words = iter(sys.orig_argv[1:])
-    for word in words:
-        if word.startswith("--"):
-            options += [word, next(words, "")] if word == "--check-hash-based-pycs" else [word]
-            continue
-        letters = _LETTERS.fullmatch(word)
-        if letters is None:  # a program
-            break
-        flags, takes, value = letters.groups()
-        if takes in ("c", "m"):  # a program as well, behind flags of one word with it, as in -Im
-            options += [f"-{flags}"] if flags else []
-            break
-        options += [word, next(words, "")] if takes and not value else [word]
-    return options

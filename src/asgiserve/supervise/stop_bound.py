@@ -2,7 +2,7 @@
 
 Where nobody reads what it logs, in a pipe that is full or at a terminal behind Ctrl+S, the loop is blocked in a line of
 the log, and hears of no signal. Told in the handler of signals, by supervisor.py; what a worker's stop takes is in
-process.py, and what bounds the process that serves is in `signals.py`.
+stop_limits.py, and what bounds the process that serves is in `signals.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from asgiserve.last_resort import LastResort
-from asgiserve.supervise.process import longest_stop
 from asgiserve.supervise.states import Stop
+from asgiserve.supervise.stop_limits import longest_stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
