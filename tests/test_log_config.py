@@ -254,7 +254,7 @@ def test_what_is_neither_a_file_nor_a_dictionary_is_refused(log_config: Any) -> 
         run("no.such:app", log_config=log_config)
 
 
-OURS = "the loggers here are asgiserve.error and asgiserve.access"
+WHICH = "the loggers here are asgiserve.error and asgiserve.access"
 
 GUNICORNS = """
 [loggers]
@@ -274,9 +274,9 @@ qualname = gunicorn.error
 @pytest.mark.parametrize(
     ("name", "content", "warning"),
     [
-        ("log.json", '{"version": 1, "loggers": {"uvicorn": {}}}', f"log_config: names uvicorn; {OURS}"),
-        ("log.ini", GUNICORNS, f"log_config: names gunicorn.error; {OURS}"),
-        ("log.json", '{"version": 1}', f"log_config: has no handler for what is logged; {OURS}"),
+        ("log.json", '{"version": 1, "loggers": {"uvicorn": {}}}', f"log_config: names uvicorn; {WHICH}"),
+        ("log.ini", GUNICORNS, f"log_config: names gunicorn.error; {WHICH}"),
+        ("log.json", '{"version": 1}', f"log_config: has no handler for what is logged; {WHICH}"),
     ],
 )
 def test_a_file_that_shows_nothing_of_what_is_logged_is_told_on_stderr(
