@@ -173,7 +173,9 @@ def test_a_change_is_served_although_the_current_directory_is_gone(
     """As of a checkout that another one has taken the place of. What has changed is said in full then."""
     left = tmp_path / "left"
     left.mkdir()
-    imported_from = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    # Python itself does not start there with anything in it that is relative, as an empty word is.
+    words = [os.curdir, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    imported_from = os.pathsep.join(map(os.path.abspath, words))
     server = reloading("old", wrapper=["env", "-C", str(left), f"PYTHONPATH={imported_from}"])
     left.rmdir()
 
