@@ -58,6 +58,8 @@ class LastResort:
         """The server has ended; what is left is the end of the loop and of the process."""
         self._until = math.inf
         """On the clock of `_now()`."""
+        self._told_at = 0.0
+        """When it was first told how long, on Python's monotonic clock."""
         self._stood_still = 0.0
         """Seconds that nobody had: under SIGSTOP or `docker pause`, or on a machine that slept."""
         self._asleep = threading.Lock()
@@ -78,6 +80,8 @@ class LastResort:
 
     def end_within(self, seconds: float) -> None:
         """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""
+        if self._until == math.inf:
+            self._told_at = time.monotonic()
         self._until = min(self._until, self._now() + seconds)
         try:
             self._asleep.release()
@@ -89,13 +93,11 @@ class LastResort:
 
     def _watch(self) -> None:
         self._asleep.acquire()
+        self._leave_out_a_pause(self._told_at)  # it may have begun before this thread ran
         while self._now() < self._until:
-            began = time.monotonic()
+            due = time.monotonic() + _LOOK_SECONDS
             time.sleep(_LOOK_SECONDS)
-            late = time.monotonic() - began - _LOOK_SECONDS
-            # Once: foreign code that keeps Python's lock looks the same, and might do so again and again.
-            if late > _STOOD_STILL_SECONDS and not self._stood_still:
-                self._stood_still = late
+            self._leave_out_a_pause(due)
         if self._run_ended() and not _python_ends():
             return  # this is not the end of the process: a program has called the command line, and goes on
         try:
@@ -104,6 +106,13 @@ class LastResort:
             self._release()
         finally:
             os._exit(self.code)
+
+    def _leave_out_a_pause(self, due: float) -> None:
+        """What was due at that moment is done now. Once: foreign code that keeps Python's lock looks the same, and
+        might do so again and again."""
+        late = time.monotonic() - due
+        if late > _STOOD_STILL_SECONDS and not self._stood_still:
+            self._stood_still = late
 
     def _speak(self) -> None:
         self._silent.acquire()
