@@ -45,10 +45,7 @@ if TYPE_CHECKING:
     from asgiserve.server.listeners import Sharing
     from asgiserve.types import ASGIApplication, WSGIApplication
 
-__all__ = ["INTERACTIVE_GRACE", "StopBound", "interruptible", "serve_until_signalled"]
-
-INTERACTIVE_GRACE: Final = 5.0
-"""Seconds of grace for Ctrl+C: nobody at a keyboard waits for the full grace period."""
+__all__ = ["StopBound", "interruptible", "serve_until_signalled"]
 
 _STOP_SLACK: Final = 1.5
 """What the server may take beyond its limits is one second; the last resort leaves it another half."""
@@ -92,7 +89,7 @@ class StopBound:
     """
 
     def __init__(self, timeouts: Timeouts, release: Callable[[], None] = _nothing) -> None:
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self.resort = LastResort(release)
         self.resort.start()
         self._grace_ends: float | None = None
@@ -102,11 +99,11 @@ class StopBound:
 
     def stops(self, *, last: bool = True) -> None:
         """The server was told to stop; after the delay, if it is the last one that serves here."""
-        self.told((self._timeouts.shutdown_delay if last else 0.0) + self._timeouts.graceful_shutdown)
+        self.told((self.timeouts.shutdown_delay if last else 0.0) + self.timeouts.graceful_shutdown)
 
     def stops_quickly(self) -> None:
         """It was, by somebody who waits."""
-        self.told(min(self._timeouts.graceful_shutdown, INTERACTIVE_GRACE))
+        self.told(self.timeouts.interactive_grace)
 
     def told(self, grace: float) -> None:
         """It was; what runs has so many seconds from now on, or what it had before. Behind the server's end that is
@@ -118,14 +115,14 @@ class StopBound:
             return
         ends = now + grace
         self._grace_ends = ends if self._grace_ends is None else min(self._grace_ends, ends)
-        self.resort.end_within(grace + self._timeouts.lifespan_shutdown + _STOP_SLACK)
+        self.resort.end_within(grace + self.timeouts.lifespan_shutdown + _STOP_SLACK)
 
     def served(self) -> None:
         """The server has ended, and the process is to end."""
         now = time.monotonic()
         self._threads_end = now + _THREADS_SECONDS
         self.resort.served = True
-        grace = self._timeouts.graceful_shutdown if self._grace_ends is None else self._grace_ends - now
+        grace = self.timeouts.graceful_shutdown if self._grace_ends is None else self._grace_ends - now
         self.resort.end_within(max(grace, _THREADS_SECONDS))
 
 
@@ -256,7 +253,7 @@ class _Watch:
             again = "; again to cancel what still runs" if number == signal.SIGINT else ""
             logs.log_info(f"Received {number.name}, stopping{again}.")
             if number == signal.SIGINT:
-                self._server.stop_quickly(INTERACTIVE_GRACE)
+                self._server.stop_quickly(self.stop_bound.timeouts.interactive_grace)
             else:
                 self._server.stop()
 

@@ -1,20 +1,22 @@
 """What one server does: where it listens, how it calls the application, what it speaks, how much it takes and how
 long it waits.
 
-Declarations only; how they are read, and the rules for them, stand in the package"s own docstring.
+Declarations only; how they are read, and the rules for them, stand in the package's own docstring.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from asgiserve import setting_values as values
 from asgiserve.declaring import Group, setting
 from asgiserve.errors import ConfigError
 
 __all__ = ["Application", "Bind", "Http", "Limits", "Timeouts", "WebSockets"]
+
+_INTERACTIVE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +177,11 @@ class Timeouts(Group):
         " server watches it.",
     )
     lifespan_shutdown: float = setting(3.0, values.seconds, "The application's shutdown.")
+
+    @property
+    def interactive_grace(self) -> float:
+        """The grace period at Ctrl+C: nobody at a keyboard waits for all of it."""
+        return min(self.graceful_shutdown, _INTERACTIVE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

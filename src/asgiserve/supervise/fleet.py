@@ -50,8 +50,9 @@ class Fleet:
     """The end that was one too many."""
     bad_ends: int = 0
     """Workers that did not end well at the stop."""
+    told: Stop | None = None
+    """How everything was told to end."""
     _restarts: Restarts = field(default_factory=Restarts)
-    _stop: Stop | None = None
     _not_before: float = 0.0
     """No worker is started for one that died before this moment."""
     _not_replaced_before: float = 0.0
@@ -158,15 +159,11 @@ class Fleet:
 
     def stop(self, how: Stop) -> None:
         """End everything. More than what was said before, or nothing."""
-        if self._stop is None or how > self._stop:
-            self._stop = how
+        if self.told is None or how > self.told:
+            self.told = how
             self._rolling, self._again = [], False
             for member in self.members:
                 self._end(member, how)
-
-    def told_at_least(self, how: Stop) -> bool:
-        """Whether everything has been told at least so much."""
-        return self._stop is not None and self._stop >= how
 
     @property
     def rolling(self) -> bool:
@@ -175,7 +172,7 @@ class Fleet:
 
     @property
     def stopping(self) -> bool:
-        return self._stop is not None
+        return self.told is not None
 
     @property
     def accepting(self) -> bool:
@@ -203,8 +200,8 @@ class Fleet:
     def started(self, start: Start, name: str) -> Member:
         member = Member(name, replaces=start.replaces)
         self.members.append(member)
-        if self._stop is not None:  # which came while its process was made
-            self._end(member, self._stop)
+        if self.told is not None:  # while its process was made
+            self._end(member, self.told)
         return member
 
     def wake_at(self, now: float) -> float:

@@ -1,4 +1,7 @@
-"""The states of a worker, and what is known of its end. Data only: who moves them is in process.py and fleet.py."""
+"""The states of a worker, how it is told to end, and what is known of its end.
+
+No I/O: who moves them is in process.py and fleet.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["GAVE_UP", "NOT_STARTED", "Ended", "State", "Stop"]
+__all__ = ["GAVE_UP", "NOT_STARTED", "Ended", "State", "Stop", "next_stop"]
 
 
 class State(enum.Enum):
@@ -35,6 +38,16 @@ class Stop(enum.IntEnum):
     ABORT = 3
     """What runs is cancelled. The application's lifespan still shuts down."""
     KILL = 4
+
+
+def next_stop(before: Stop | None, number: signal.Signals) -> Stop:
+    """What a signal that stops asks for, behind what was asked for before.
+
+    SIGHUP, which stops with `--reload`, is a terminal that was closed.
+    """
+    if before is None:
+        return Stop.GRACEFUL if number == signal.SIGTERM else Stop.QUICK
+    return Stop.ABORT if before < Stop.ABORT else Stop.KILL
 
 
 NOT_STARTED: Final = 3

@@ -7,19 +7,20 @@ stop_limits.py, and what bounds the process that serves is in `signals.py`.
 
 from __future__ import annotations
 
-import signal
 from typing import TYPE_CHECKING, Final
 
 from asgiserve.last_resort import LastResort
-from asgiserve.supervise.states import Stop
+from asgiserve.supervise.states import next_stop
 from asgiserve.supervise.stop_limits import longest_stop
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
 
     from asgiserve.config import Timeouts
+    from asgiserve.supervise.states import Stop
 
-__all__ = ["SupervisorBound", "first_stop"]
+__all__ = ["SupervisorBound"]
 
 _SLACK_SECONDS: Final = 3.0
 """Beyond the longest that its workers take, the last of which is killed then: what waits for them and logs their ends,
@@ -36,24 +37,17 @@ class SupervisorBound:
         self._resort = LastResort(release, _ADVICE)
         self._resort.start()
         self._first: signal.Signals | None = None
-        self.how = Stop.GRACEFUL
+        self.how: Stop | None = None
         """What the signals so far ask for."""
 
     def told(self, number: signal.Signals) -> None:
         """A signal that stops has come. Called in the handler."""
         if self._first is None:
             self._first = number
-            self.how = first_stop(number)
-        else:
-            self.how = Stop.KILL if self.how >= Stop.ABORT else Stop.ABORT
+        self.how = next_stop(self.how, number)
         self._resort.end_within(longest_stop(self.how, self._timeouts) + _SLACK_SECONDS)
 
     def start_given_up(self) -> None:
         """No worker was ready before the end."""
         assert self._first is not None
         self._resort.code = 128 + self._first
-
-
-def first_stop(number: signal.Signals) -> Stop:
-    """What the first signal asks for. SIGHUP, which stops with `--reload`, is a terminal that was closed."""
-    return Stop.GRACEFUL if number == signal.SIGTERM else Stop.QUICK

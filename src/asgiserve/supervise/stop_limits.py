@@ -17,8 +17,8 @@ __all__ = ["limit_of_a_start", "limit_of_one_that_serves", "longest_stop"]
 _SLACK_SECONDS: Final = 3.0
 """Beyond the longest that a worker's stop takes by its own limits. A worker that needs more does not answer."""
 
-_QUICK_GRACE: Final = 5.0
 _CANCELLED_SECONDS: Final = 1.0
+"""What a server's stop may take beyond its grace period and its lifespan's limit."""
 
 _STARTING_SECONDS: Final = 5.0
 """For a worker that is not ready and was told to end: its lifespan's startup may have something to undo."""
@@ -37,6 +37,5 @@ def limit_of_a_start(timeouts: Timeouts) -> float:
 
 def limit_of_one_that_serves(timeouts: Timeouts, how: Stop, *, last: bool) -> float:
     delay = timeouts.shutdown_delay if how is Stop.GRACEFUL and last else 0.0
-    grace = timeouts.graceful_shutdown
-    grace = {Stop.GRACEFUL: grace, Stop.QUICK: min(grace, _QUICK_GRACE)}.get(how, 0.0)
+    grace = {Stop.GRACEFUL: timeouts.graceful_shutdown, Stop.QUICK: timeouts.interactive_grace}.get(how, 0.0)
     return delay + grace + _CANCELLED_SECONDS + timeouts.lifespan_shutdown + _SLACK_SECONDS

@@ -39,8 +39,8 @@ from asgiserve.supervise.fleet import Fleet, counted
 from asgiserve.supervise.job import Job
 from asgiserve.supervise.overview import overview
 from asgiserve.supervise.process import spawn
-from asgiserve.supervise.states import NOT_STARTED, Ended, Stop
-from asgiserve.supervise.stop_bound import SupervisorBound, first_stop
+from asgiserve.supervise.states import NOT_STARTED, Ended, Stop, next_stop
+from asgiserve.supervise.stop_bound import SupervisorBound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -263,6 +263,7 @@ class _Supervisor:
 
     def _stop(self, number: signal.Signals) -> None:
         fleet = self._fleet
+        how = next_stop(fleet.told, number)
         if not fleet.stopping:
             if fleet.ever_ready:
                 again = "; again to cancel what still runs" if number == signal.SIGINT else ""
@@ -272,18 +273,15 @@ class _Supervisor:
                 self._given_up_by = number
             self._notifier.stopping("Stopping")
             self._group.start_soon(self._notifier.keep_extending)
-            how = first_stop(number)
             if self._delay and how is Stop.GRACEFUL:
                 self._delaying = True
                 self._group.start_soon(self._end_delay_after, self._delay)
-            fleet.stop(how)
-        elif fleet.told_at_least(Stop.ABORT):
+        elif how is Stop.KILL:
             logs.log_info(f"Received {number.name} again, killing the workers.")
-            fleet.stop(Stop.KILL)
         else:
             logs.log_info(f"Received {number.name} again, cancelling what still runs.")
             self._delaying = False
-            fleet.stop(Stop.ABORT)
+        fleet.stop(how)
 
     async def _end_delay_after(self, seconds: float) -> None:
         await anyio.sleep(seconds)
@@ -316,8 +314,10 @@ class _Supervisor:
         """The stop has come to no end, and the process ends now."""
         if not self._fleet.ever_ready:
             self._stop_bound.start_given_up()
+        how = self._stop_bound.how
+        assert how is not None
         for worker in list(self._workers.values()):
-            worker.leave(self._stop_bound.how)
+            worker.leave(how)
         self._claims.release()
 
 

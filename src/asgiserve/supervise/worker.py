@@ -29,7 +29,7 @@ from asgiserve.process.waiting import Waiting
 from asgiserve.program import configure_logs_quietly, exit_code, loaded
 from asgiserve.server.bound import BoundSocket
 from asgiserve.server.listeners import Sharing
-from asgiserve.signals import INTERACTIVE_GRACE, StopBound, serve_until_signalled
+from asgiserve.signals import StopBound, serve_until_signalled
 from asgiserve.supervise.channel import read_plan, say_nowait
 from asgiserve.supervise.hearing import GONE, start_hearing
 from asgiserve.supervise.inspection import answering_thread
@@ -188,7 +188,7 @@ class _Link:
         if said.word == "abort":
             server.abort()
         elif said.word == "hurry":
-            server.stop_quickly(INTERACTIVE_GRACE)
+            server.stop_quickly(self._stop_bound.timeouts.interactive_grace)
         else:
             # The delay is for load balancers, which are to look for another machine. While others serve here they
             # are not.
