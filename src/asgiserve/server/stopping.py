@@ -147,9 +147,7 @@ class Stopping:
     def stop(self, delay: float | None = None) -> None:
         """Stop gracefully, after serving on for `delay` seconds; None is the setting `shutdown_delay`. Idempotent,
         but for a delay that is shorter than the one that runs."""
-        self._delay = min(self._delay, self._timeouts.shutdown_delay if delay is None else delay)
-        self._requested.set()
-        self._changed.set()
+        self._request(self._timeouts.shutdown_delay if delay is None else delay)
 
     def stop_quickly(self, grace: float) -> None:
         """Stop gracefully while somebody waits for it: the notice comes at once, and grace is short.
@@ -158,15 +156,16 @@ class Stopping:
         """
         elapsed = 0.0 if self._began is None else self._service.clock() - self._began
         self._pace = Pace(notice=0.0, grace=min(elapsed + grace, self._pace.grace))
-        self._delay = 0.0
-        self._requested.set()
-        self._changed.set()
+        self._request(0.0)
 
     def abort(self) -> None:
         """Cancel what runs, now. The lifespan still shuts down."""
         self._aborted = True
         self._pace = Pace(notice=0.0, grace=0.0)
-        self._delay = 0.0
+        self._request(0.0)
+
+    def _request(self, delay: float) -> None:
+        self._delay = min(self._delay, delay)
         self._requested.set()
         self._changed.set()
 
@@ -189,8 +188,7 @@ class Stopping:
     async def run(self) -> None:
         """Wait for the stop and see it through, also when `serve()` itself is cancelled."""
         try:
-            await self._until_requested()
-            await self._serve_on()
+            await self._serve()
             await self._stop_gracefully()
         finally:
             try:
@@ -216,10 +214,12 @@ class Stopping:
             await _wait_shielded(self._connections_done, _HEADWAY_SECONDS)
             before, left = left, self._service.tasks
 
-    async def _until_requested(self) -> None:
+    async def _serve(self) -> None:
+        """Until the stop begins."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch_lifespan)
             await self._requested.wait()
+            await self._serve_on()
             group.cancel_scope.cancel()
 
     @ki_protected
@@ -227,9 +227,7 @@ class Stopping:
         """A lifespan that fails while serving takes the server with it: what it held open is gone."""
         await self._lifespan.ended.wait()
         if self._lifespan.error is not None:
-            self._delay = 0.0
-            self._requested.set()
-            self._changed.set()
+            self._request(0.0)
 
     async def _serve_on(self) -> None:
         """The delay: whoever sends us connections is to notice, and to go elsewhere."""
@@ -239,10 +237,7 @@ class Stopping:
         self.state = ServerState.DRAINING
         self._service.drain()
         logs.log_info(f"Serving on for {self._delay:g} s while load balancers take notice (shutdown_delay).")
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._watch_lifespan)
-            await self._wait_until(lambda: began + self._delay)
-            group.cancel_scope.cancel()
+        await self._wait_until(lambda: began + self._delay)
 
     async def _stop_gracefully(self) -> None:
         service, now = self._service, self._service.clock()
