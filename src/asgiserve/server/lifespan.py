@@ -71,26 +71,33 @@ class Lifespan:
     @ki_protected
     async def run(self) -> None:
         """Run the application's lifespan to its end. Raises nothing but our own cancellation."""
+        own: BaseException | None = None
         try:
             with self._scope:
-                await self._app(lifespan_scope(self.state), self._receive, self._send)
-            self._returned()
-        except BaseException as error:
-            own = own_error(error, self._loop_end)
-            if own is None and self._shielded():
-                own = error
+                own = await self._call()
             if own is None:
-                if isinstance(self.error, StartupError):
-                    self.error = None  # told while it was cancelled: Starlette says startup.failed of our cancellation
-                raise bare_cancellation(error) from None
-            self._raised(own)
+                self._returned()
+            else:
+                self._raised(own)
+        except anyio.get_cancelled_exc_class():
+            if isinstance(self.error, StartupError):
+                self.error = None  # told while it was cancelled: Starlette says startup.failed of our cancellation
+            raise
         finally:
             self.started.set()
             self.ended.set()
 
-    def _shielded(self) -> bool:
-        """What has come out of the application is its own, whatever was cancelled around it."""
-        return self._scope.shield and not self._scope.cancel_called and not self._loop_end.has_come()
+    async def _call(self) -> BaseException | None:
+        """Returns what the application raises. Asked whose it is within the scope: behind its shield nothing that is
+        cancelled around us is the application's affair."""
+        try:
+            await self._app(lifespan_scope(self.state), self._receive, self._send)
+        except BaseException as error:
+            own = own_error(error, self._loop_end)
+            if own is None:
+                raise bare_cancellation(error) from None
+            return own
+        return None
 
     def begin_shutdown(self, limit: float) -> None:
         """Ask the application to shut down, within `limit` seconds. Does nothing where nothing runs.
