@@ -10,7 +10,6 @@ Used by `signals.py` and by the supervisor, and by nobody who is a guest in anot
 from __future__ import annotations
 
 import logging
-import math
 import os
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from asgiserve import logs
 from asgiserve.backend import run_ended
+from asgiserve.process.countdown import LOOK_SECONDS, Countdown
 from asgiserve.process.own_thread import start_thread
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 __all__ = ["LastResort", "leave"]
-
-_LOOK_SECONDS: Final = 0.1
-"""How often the clock is looked at, once there is something to wait for: another signal may shorten the wait."""
-
-_STOOD_STILL_SECONDS: Final = 1.0
-"""A look that comes so much too late is of a process that stood still. A busy machine keeps none waiting so long."""
 
 _LAST_WORD_SECONDS: Final = 1.0
 """How long the last lines may take: whoever keeps the process may hold a lock of the logs, or stderr be full."""
@@ -56,12 +50,7 @@ class LastResort:
         """The exit code that it leaves with."""
         self.served = False
         """The server has ended; what is left is the end of the loop and of the process."""
-        self._until = math.inf
-        """On the clock of `_now()`."""
-        self._told_at = 0.0
-        """When it was first told how long, on Python's monotonic clock."""
-        self._stood_still = 0.0
-        """Seconds that nobody had: under SIGSTOP or `docker pause`, or on a machine that slept."""
+        self._countdown = Countdown()
         self._asleep = threading.Lock()
         """Held until there is something to wait for. Unlike an event's, its release may happen in a signal handler."""
         self._silent = threading.Lock()
@@ -80,24 +69,16 @@ class LastResort:
 
     def end_within(self, seconds: float) -> None:
         """The process ends within so many seconds. Never lengthens what is left. May be called by signal handlers."""
-        if self._until == math.inf:
-            self._told_at = time.monotonic()
-        self._until = min(self._until, self._now() + seconds)
+        self._countdown.end_within(seconds)
         try:
             self._asleep.release()
         except RuntimeError:
             pass  # it watches already
 
-    def _now(self) -> float:
-        return time.monotonic() - self._stood_still
-
     def _watch(self) -> None:
         self._asleep.acquire()
-        self._leave_out_a_pause(self._told_at)  # it may have begun before this thread ran
-        while self._now() < self._until:
-            due = time.monotonic() + _LOOK_SECONDS
-            time.sleep(_LOOK_SECONDS)
-            self._leave_out_a_pause(due)
+        while not self._countdown.over():
+            time.sleep(LOOK_SECONDS)
         if self._run_ended() and not _python_ends():
             return  # this is not the end of the process: a program has called the command line, and goes on
         try:
@@ -106,13 +87,6 @@ class LastResort:
             self._release()
         finally:
             os._exit(self.code)
-
-    def _leave_out_a_pause(self, due: float) -> None:
-        """What was due at that moment is done now. Once: foreign code that keeps Python's lock looks the same, and
-        might do so again and again."""
-        late = time.monotonic() - due
-        if late > _STOOD_STILL_SECONDS and not self._stood_still:
-            self._stood_still = late
 
     def _speak(self) -> None:
         self._silent.acquire()
