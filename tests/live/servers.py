@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -256,6 +257,7 @@ class ProcessServer:
         if not self._signalled:
             self.send_signal(signal.SIGTERM)
         code = self.wait_exit()
+        print(self.stderr.timed())  # shown with a test that fails, for those that fail once in fifty times
         errors = self.stderr.text
         assert self.expected_code in (code, None), f"exit code {code}; stderr:\n{errors}"
         assert self._traceback_expected or "Traceback" not in errors, errors
@@ -277,6 +279,9 @@ class Lines:
     def __init__(self, pipe: IO[str]) -> None:
         self._pipe = pipe
         self._lines: list[str] = []
+        self._began = time.monotonic()
+        self._came: list[float] = []
+        """When each line came."""
         self._ended = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -289,6 +294,13 @@ class Lines:
     def lines(self) -> list[str]:
         with self._changed:
             return self._lines[:]
+
+    def timed(self) -> str:
+        """All lines, each behind the seconds since the pipe was opened."""
+        with self._changed:
+            return "".join(
+                f"{came - self._began:7.3f} {line}" for came, line in zip(self._came, self._lines, strict=True)
+            )
 
     def wait_for(self, text: str, count: int = 1, *, patience: float = PATIENCE) -> str:
         """The `count`th line that has `text` in it; waits until it comes."""
@@ -309,6 +321,7 @@ class Lines:
         for line in self._pipe:
             with self._changed:
                 self._lines.append(line)
+                self._came.append(time.monotonic())
                 self._changed.notify_all()
         with self._changed:
             self._ended = True
