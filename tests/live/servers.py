@@ -299,8 +299,12 @@ class Lines:
         """All lines, each behind the seconds since the pipe was opened."""
         with self._changed:
             return "".join(
-                f"{came - self._began:7.3f} {line}" for came, line in zip(self._came, self._lines, strict=True)
+                f"{self.seconds(came):7.3f} {line}" for came, line in zip(self._came, self._lines, strict=True)
             )
+
+    def seconds(self, moment: float) -> float:
+        """Of the monotonic clock, as `timed()` counts them."""
+        return moment - self._began
 
     def wait_for(self, text: str, count: int = 1, *, patience: float = PATIENCE) -> str:
         """The `count`th line that has `text` in it; waits until it comes."""

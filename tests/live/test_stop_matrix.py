@@ -69,6 +69,8 @@ class Outcome:
     code: int
     stderr: list[str]
     """What was said after the first signal."""
+    timed: str
+    """All that was said, and when."""
 
 
 class Peer:
@@ -185,6 +187,7 @@ def _stopped(child: Child, peer: Peer | None, row: Row, how: str) -> Outcome:
         took=took,
         code=code,
         stderr=child.stderr.lines()[before:],
+        timed=f"{child.stderr.timed()}\nlast signal at {child.stderr.seconds(began):.3f}",
     )
 
 
@@ -231,6 +234,7 @@ def test_a_signal_does_what_the_table_says(
     row: Row, how: str, backend: str, outcomes: dict[Key, Future[Outcome]]
 ) -> None:
     outcome = outcomes[row.text, how, backend].result(60)
+    print(outcome.timed)  # shown with a test that fails
     way, numbers = WAYS[how]
     pace = (Way.NOW if len(numbers) == 2 else way).of(PACE, QUICK_GRACE)
     # Of two signals the second may come when the first has had all its effect.
